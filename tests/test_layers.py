@@ -8,7 +8,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "sensorium"
 LAYERS = (
-    ("errors", "nodes", "analysis", "registry", "ocr_types"),
+    ("errors", "analysis", "ocr_types"),
+    ("nodes", "registry", "pictures"),
     ("loaders", "prompts", "models", "stores"),
     ("pipelines",),
     ("knowledge_base", "testing"),

@@ -1,0 +1,1 @@
+"""Parts of `pipelines.spec`: reading YAML with positions, the environment, components, the JSON Schema."""

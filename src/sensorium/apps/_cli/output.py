@@ -1,0 +1,156 @@
+"""What is printed: JSON for programs, text for people. Names and quotes from documents never reach a terminal raw."""
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+WIDTH = 100
+SNIPPET = 240
+
+
+def emit(value: Any, indent: int | None = None) -> None:
+    """Print one JSON value on a line of its own.
+
+    Half characters (file names that are no UTF-8) become JSON escapes, which readers take back.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    _write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def say(text: str = "") -> None:
+    """Print a line for people on stdout."""
+    _write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace") + b"\n")
+
+
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    raw = text.encode(sys.stderr.encoding or "utf-8", "backslashreplace") + b"\n"
+    sys.stderr.buffer.write(raw)
+    sys.stderr.flush()
+
+
+def _write(raw: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(raw)
+    sys.stdout.buffer.flush()
+
+
+def printable(text: str, lines: bool = False) -> str:
+    """Text with control characters, and half characters, as escapes.
+
+    Args:
+        text: Anything from a document, a file name or the network.
+        lines: Keep line breaks.
+    """
+    return "".join(c if c.isprintable() or (lines and c == "\n") else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    if character in "\u00a0\u202f\u2009\u3000":
+        return " "
+    return character.encode("unicode_escape").decode()
+
+
+def place(evidence: Mapping[str, Any]) -> str:
+    """Evidence in words: `pdf/x.pdf, page 3, table (x 10-90 %, y 20-40 %)`."""
+    parts = [printable(str(evidence["source"]))]
+    parts += [f"{name} {evidence[name]}" for name in ("page", "slide") if evidence.get(name) is not None]
+    parts.append(str(evidence["kind"]))
+    text = ", ".join(parts)
+    if evidence.get("bbox"):
+        x0, y0, x1, y1 = (round(100 * value) for value in evidence["bbox"])
+        text += f" (x {x0}-{x1} %, y {y0}-{y1} %)"
+    if evidence.get("start_s") is not None:
+        text += f" ({clock(evidence['start_s'])}-{clock(evidence.get('end_s') or evidence['start_s'])})"
+    return text
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `1:02:03` or `2:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def answer_text(answer: Mapping[str, Any], again: str) -> Iterable[str]:
+    """Lines of an answer with its citations.
+
+    Args:
+        answer: `Answer.public()`.
+        again: Options of this run that `show` needs too, e.g. ` --data kb`.
+    """
+    yield from _wrapped(answer["answer"], "")
+    citations = answer["citations"]
+    if answer["abstained"] and citations:
+        yield ""
+        yield "The closest passages, which do not confirm an answer:"
+    for citation in citations:
+        yield ""
+        yield f"[{citation['marker']}] {place(citation['evidence'])}"
+        yield from _wrapped(f'"{citation["quote"]}"', "    ")
+    if citations:
+        yield ""
+        yield f"To see [{citations[0]['marker']}]: sensorium show {citations[0]['node_id']} -o crop.png{again}"
+
+
+def hits_text(hits: list[Mapping[str, Any]], again: str) -> Iterable[str]:
+    """Lines of a list of hits; `again` as in `answer_text`."""
+    if not hits:
+        yield "Nothing found."
+    for hit in hits:
+        yield f"{hit['rank']}. {place(hit['evidence'])}, score {hit['score']:.4g}"
+        text = " ".join(hit["text"].split())
+        yield from _wrapped(text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …", "   ")
+        yield f"   sensorium show {hit['node_id']} -o crop.png{again}"
+
+
+def report_text(report: Mapping[str, Any]) -> Iterable[str]:
+    """Lines of an indexing report: the counts, then everything that did not make it."""
+    totals = report["totals"]
+    for name, number in totals.items():
+        if number or name == "nodes":
+            yield f"{number:>7,} {name}" + (f", {report['seconds']:.1f} s" if name == "nodes" else "")
+    for status in ("failed", "skipped"):
+        for row in report["sources"]:
+            if row["status"] == status:
+                yield f"{status}: {printable(row['source'])}: {printable(row['reason'] or '')}"
+    for row in report["sources"]:
+        for warning in row["warnings"]:
+            yield f"warning: {printable(row['source'])}: {printable(str(warning))}"
+    yield from (f"removed: {printable(source)}" for source in report.get("removed", ()))
+    yield from (f"note: {printable(str(text))}" for text in report.get("notes", ()))
+
+
+def tree_text(value: Mapping[str, Any], indent: str = "") -> Iterable[str]:
+    """Lines of a nested mapping (the status of an index)."""
+    width = max((len(str(k)) for k in value), default=0)
+    for key, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield f"{indent}{printable(str(key))}"
+            yield from tree_text(inner, indent + "  ")
+        elif isinstance(inner, list | tuple):
+            yield f"{indent}{key!s:<{width}}  {', '.join(printable(str(item)) for item in inner) or 'none'}"
+        else:
+            shown = "none" if inner in (None, {}) else inner
+            yield f"{indent}{key!s:<{width}}  {printable(str(shown))}"
+
+
+def problems_text(problems: list[Mapping[str, Any]]) -> Iterable[str]:
+    """Lines of sources that failed, were skipped, or lack parts."""
+    for row in problems:
+        if row["status"] != "stored":
+            kept = " (an older version is searchable)" if row.get("searchable") else ""
+            yield f"{row['status']}: {printable(row['source'])}: {printable(row['reason'] or '')}{kept}"
+    for row in problems:
+        for warning in row["warnings"]:
+            yield f"warning: {printable(row['source'])}: {printable(str(warning))}"
+
+
+def _wrapped(text: str, indent: str) -> Iterable[str]:
+    for line in printable(text, lines=True).split("\n"):
+        yield from textwrap.wrap(
+            line, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]  # fmt: skip
