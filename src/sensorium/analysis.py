@@ -69,7 +69,12 @@ def tokens(text: str) -> Iterator[Token]:
 
 def terms(text: str) -> list[str]:
     """Search terms of a text in order, repetitions kept."""
-    return [token.term for token in tokens(text)]
+    return [term for word in _TOKEN.findall(text) for term in _terms(word)]
+
+
+@lru_cache(maxsize=200_000)
+def _terms(word: str) -> tuple[str, ...]:
+    return tuple(token.term for token in tokens(word))
 
 
 @lru_cache(maxsize=200_000)

@@ -102,7 +102,9 @@ class PartialWriteError(StoreError):
         first = next(iter(failed.items()), ("", ""))
         super().__init__(
             f"{len(failed)} of {len(failed) + len(stored)} nodes were not stored; first: {first[0]}: {first[1]}",
-            "The others are stored; mend the named nodes and add them again.",
+            "The others are stored; mend the named nodes and add them again."
+            if stored
+            else "Nothing of this batch is stored; mend it and add it again.",
         )
         self.stored = tuple(stored)
         self.failed = dict(failed)

@@ -104,4 +104,4 @@ def options_model(component: Callable[..., Any], supplied: Iterable[str] = ()) -
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (hints.get(parameter.name, Any), default)
     name = getattr(component, "__name__", "Component")
-    return create_model(f"{name}Options", __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(f"{name}Options", __config__=ConfigDict(extra="forbid", validate_default=True), **fields)

@@ -1,0 +1,6 @@
+"""Stores: the embedded one and Weaviate. New ones are registered here."""
+
+from sensorium.registry import Registry
+
+STORES = Registry("store", supplied=("data", "spaces"))
+STORES.add("sqlite", "sensorium.stores.sqlite:SqliteStore", summary="embedded, no set-up")

@@ -1,0 +1,1 @@
+"""The parts of the embedded store, one concern each."""
