@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sensorium.errors import EvidenceError, LoadError
 from sensorium.loaders.base import Fault, Item, Loader, NodeMaker, Picture, SourceFile, Tools
+from sensorium.loaders.mupdf import import_pymupdf
 from sensorium.nodes import FULL, Box, Evidence
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class SlidesLoader(Loader):
             return self._schematic(file, slide, str(fault))
 
     def _office_page(self, file: SourceFile, slide: int) -> tuple[Any, Any, str]:
-        import pymupdf
+        pymupdf = import_pymupdf()
 
         office = self._office()
         path = office.cached(file.sha256)

@@ -14,6 +14,7 @@ from sensorium.loaders._pptx.package import Deck
 from sensorium.loaders._pptx.pictures import PictureError, decode, for_ocr, page_region, stored_form
 from sensorium.loaders._pptx.shapes import PictureRef, Shape
 from sensorium.loaders.base import Fault, Item, NodeMaker, OcrLine, Tools
+from sensorium.loaders.mupdf import import_pymupdf
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -98,7 +99,7 @@ class Figures:
             return self._drawn(shape, slide, fault)
 
     def _drawn(self, shape: Shape, slide: int, reason: PictureError) -> "Image.Image":
-        import pymupdf
+        pymupdf = import_pymupdf()
 
         assert self._office is not None
         try:

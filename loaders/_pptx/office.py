@@ -10,6 +10,8 @@ import tempfile
 import threading
 from pathlib import Path
 
+from sensorium.loaders.mupdf import import_pymupdf
+
 _FILTER = 'pdf:impress_pdf_Export:{"ExportHiddenSlides":{"type":"boolean","value":"true"}}'
 _MAC = "/Applications/LibreOffice.app/Contents/MacOS/soffice"
 _KEPT = 32
@@ -154,7 +156,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _check_pages(made: Path, slides: int) -> None:
-    import pymupdf
+    pymupdf = import_pymupdf()
 
     if not made.exists():
         raise OfficeError("LibreOffice wrote no PDF")

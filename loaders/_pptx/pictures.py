@@ -5,6 +5,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from sensorium.loaders._pptx.shapes import PictureRef
+from sensorium.loaders.mupdf import import_pymupdf
 from sensorium.nodes import Box
 from sensorium.pictures import on_white
 
@@ -80,7 +81,7 @@ def _raster(blob: bytes, name: str, megapixels: float) -> "Image.Image":
 
 
 def _vector(blob: bytes) -> "Image.Image":
-    import pymupdf
+    pymupdf = import_pymupdf()
 
     try:
         with pymupdf.open(stream=blob, filetype="svg") as drawing:
@@ -121,7 +122,7 @@ def page_region(page: object, box: Box | None, dpi: int) -> "Image.Image":
         box: Region in fractions; None is the whole page.
         dpi: Resolution.
     """
-    import pymupdf
+    pymupdf = import_pymupdf()
 
     assert isinstance(page, pymupdf.Page)
     width, height = page.rect.width, page.rect.height
@@ -132,7 +133,7 @@ def page_region(page: object, box: Box | None, dpi: int) -> "Image.Image":
 
 
 def _from_pixmap(pixmap: object) -> "Image.Image":
-    import pymupdf
+    pymupdf = import_pymupdf()
     from PIL import Image
 
     assert isinstance(pixmap, pymupdf.Pixmap)

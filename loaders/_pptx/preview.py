@@ -7,11 +7,10 @@ import html
 import io
 from typing import Any
 
-import pymupdf
-
 from sensorium.loaders._pptx.pictures import PictureError, decode
 from sensorium.loaders._pptx.shapes import Shape
 from sensorium.loaders._pptx.tables import Table
+from sensorium.loaders.mupdf import import_pymupdf
 from sensorium.pictures import on_white
 
 _GREY = (0.6, 0.6, 0.6)
@@ -27,6 +26,7 @@ def draw(shapes: list[Shape], width: int, height: int, megapixels: float) -> Any
         height: Slide height in EMU.
         megapixels: Largest picture that is decoded.
     """
+    pymupdf = import_pymupdf()
     document = pymupdf.open()
     page = document.new_page(width=width / 12_700, height=height / 12_700)
     for shape in sorted(shapes, key=lambda shape: shape.kind != "picture"):
