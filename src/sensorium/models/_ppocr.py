@@ -23,9 +23,16 @@ _SHA256 = {
     "PP-OCRv6_rec_small.onnx": "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
 }
 # Lines are found in a picture of this many pixels, and read in the given one. Measured on ten pages at 150 dpi:
-# the same lines as in 3 megapixels for a third of the time, unless they come out lower than `_LOW`.
+# the same lines as in 3 megapixels for a third of the time, unless they come out lower than `_LOW` or not at all.
 _COARSE = 1_000_000
 _LOW = 16
+# Sides of a picture in the detector: smaller ones are enlarged until the shorter or the longer side is this long.
+_SHORT = 736
+_LONG = 2944
+# Of more boxes than this, so many are read first: a texture (leaves, gravel, noise) gives hundreds of boxes.
+_MANY = 100
+_SAMPLE = 32
+_TEXTURE = 0.35  # Mean score of that sample below which there is no text. Upside-down text scores 0.5-0.7.
 # How long a dash is cannot be told from a picture: "40—50" and "40–50" are "40-50".
 _RANGE = re.compile(r"(?<=\d)[–—](?=\d)")
 
@@ -66,6 +73,11 @@ def extent(quad: Points) -> tuple[float, float]:
     return float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[3] - quad[0]))
 
 
+def _lowest(quads: Points) -> float:
+    """Height that four fifths of the lines exceed; 0 without lines."""
+    return float(np.quantile([min(extent(quad)) for quad in quads], 0.2)) if len(quads) else 0.0
+
+
 class Model:
     """Detector and recogniser of one size, loaded; shared by all engines of a process."""
 
@@ -74,7 +86,10 @@ class Model:
         from rapidocr import RapidOCR
 
         # The line classifier turns good lines upside down; rotation is voted on once a picture instead.
-        self._engine = RapidOCR(params={"Global.use_cls": False, "Global.log_level": "critical"})
+        # It scales and pads without regard for the size that comes out, so that we do both.
+        settings = {"Global.use_cls": False, "Global.use_vertical_padding": False, "Global.log_level": "critical",
+                    "Det.limit_type": "max", "Det.limit_side_len": 100_000}  # fmt: skip
+        self._engine = RapidOCR(params=settings)
         # Sessions of our own: RapidOCR's would look for models to download, and let idle threads spin.
         with flag_override(self._engine.cfg, "allow_objects", True):
             self._engine.cfg.Det.session = _session(f"PP-OCRv6_det_{size}.onnx", threads)
@@ -84,13 +99,19 @@ class Model:
         """Find and read the lines in BGR pixels, shape (height, width, 3)."""
         scale = min(1.0, (_COARSE / (pixels.shape[0] * pixels.shape[1])) ** 0.5)
         quads = self._find(pixels, scale)
-        if scale < 1 and len(quads) and np.median([min(extent(q)) for q in quads]) * scale < _LOW:
+        if scale < 1 and _lowest(quads) * scale < _LOW:
             quads = self._find(pixels, 1)
-        if not len(quads):
-            return Found.nothing()
         crops = self._engine.crop_text_regions(pixels, quads.astype(np.float32))
+        if not crops or self._is_texture(crops):
+            return Found.nothing()
         readings = self.recognise(crops)
         return Found(quads, crops, [text for text, _ in readings], [score for _, score in readings])
+
+    def _is_texture(self, crops: list[Pixels]) -> bool:
+        if len(crops) <= _MANY:
+            return False
+        sample = self.recognise(crops[:: len(crops) // _SAMPLE])
+        return float(np.mean([score for _, score in sample])) < _TEXTURE
 
     def _find(self, pixels: Pixels, scale: float) -> Points:
         """Corners of the lines, found in the picture at `scale`, in pixels of the picture itself."""
@@ -98,16 +119,22 @@ class Model:
         from rapidocr.main import RapidOCRError
 
         height, width = pixels.shape[:2]
+        if scale == 1:
+            # Small letters on small pictures are found better enlarged, as the detector was trained.
+            scale = max(1.0, min(_SHORT / min(height, width), _LONG / max(height, width)))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        smaller = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
-        placed: dict[str, Any] = {}
+        kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        shown = cv2.resize(pixels, size, interpolation=kind) if scale != 1 else pixels
+        # Long pictures need a margin: the detector sees little in a strip.
+        least = min(_SHORT, max(size) // 4)
+        right, below = max(0, least - size[0]), max(0, least - size[1])
+        shown = cv2.copyMakeBorder(shown, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(255, 255, 255))
         try:
-            _, detected = self._engine.detect_and_crop(smaller, placed)
+            _, detected = self._engine.detect_and_crop(shown, {})
         except RapidOCRError:
             return np.zeros((0, 4, 2))
-        padding = placed["padding_1"]
-        quads = np.asarray(detected.boxes, np.float64) - [padding["left"], padding["top"]]
-        return np.asarray(quads * [width / size[0], height / size[1]])
+        quads = np.asarray(detected.boxes, np.float64) * [width / size[0], height / size[1]]
+        return np.asarray(np.clip(quads, 0, [width, height]))
 
     def recognise(self, crops: list[Pixels]) -> list[tuple[str, float]]:
         """Text and mean character score of pictures of single lines."""

@@ -29,7 +29,7 @@ OCR_MODELS: dict[Size, ModelFacts] = {
 
 KEEP = 0.5  # Lines below this score are noise: leaves, textures.
 SURE = 0.95  # Lines below it are read again by `small`. Wrong readings of `tiny` scored 0.84-0.95 on small print.
-_HOPELESS = 0.4  # Lines below it are not even read again.
+_HOPELESS = 0.4  # Lines and pictures below it are not even read again.
 _DOUBTFUL = 0.8  # A picture whose mean lies below it is read again as a whole; single characters need as much.
 _HANDWRITING = 0.9  # Lines still below it are read from several cut-outs, and the readings vote.
 _VOTES = 6  # Lines that may vote, a picture: seven readings each.
@@ -39,7 +39,9 @@ _AREA = 3_000_000
 # are `_GOOD_LINE` high. (Enlarging beyond the picture's own pixels made readings worse as often as better.)
 _LOW_LINE = 18
 _GOOD_LINE = 24
+_FEW_LETTERS = 8
 _MAX_STRIPS = 8
+_SMALLEST = 8  # Pixels of a side; less holds no letter.
 
 
 class RapidOcr:
@@ -67,10 +69,12 @@ class RapidOcr:
         Raises:
             ModelError: a model file is missing or damaged.
         """
+        if min(picture.size) < _SMALLEST:
+            return []
         picture = on_white(picture)
         scale = min(1.0, (_AREA / (picture.width * picture.height)) ** 0.5)
         pixels, turns, found = self._upright(picture, scale)
-        better = _better_scale(found, scale)
+        better = _better_scale(found, scale, picture)
         if better:
             pixels, turns, found = self._upright(picture, better)
         if self.fallback:
@@ -127,6 +131,8 @@ class RapidOcr:
 
     def _second_opinion(self, pixels: Pixels, found: Found) -> Found:
         """`small` reads again what `tiny` doubts: the whole picture, or single lines."""
+        if found.mean < _HOPELESS:
+            return found
         if found.mean < _DOUBTFUL:
             other = self._strips(pixels, "small")
             return other if other.mean > found.mean else found
@@ -171,10 +177,24 @@ def _pixels(picture: "Image", scale: float) -> Pixels:
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
 
 
-def _better_scale(found: Found, scale: float) -> float | None:
+def _better_scale(found: Found, scale: float, picture: "Image") -> float | None:
     """A larger scale where the lines came out too low to be read well and there is more to see; else None."""
+    if scale == 1:
+        return None
+    read = (_letters(text) for text, score in zip(found.texts, found.scores, strict=True) if score >= KEEP)
+    if sum(map(len, read)) < _FEW_LETTERS:
+        # A photograph without text, or a sheet whose print vanished?
+        largest = (_MAX_STRIPS * _AREA / (picture.width * picture.height)) ** 0.5
+        return min(1.0, largest) if _is_sheet(picture) else None
     height = found.line_height
-    return min(1.0, scale * _GOOD_LINE / height) if scale < 1 and height < _LOW_LINE else None
+    return min(1.0, scale * _GOOD_LINE / height) if height < _LOW_LINE else None
+
+
+def _is_sheet(picture: "Image") -> bool:
+    """Whether most of a picture has one shade, as paper and screens have (photographs measured: up to 0.3)."""
+    counts = np.asarray(picture.resize((256, 256), reducing_gap=2.0).convert("L").histogram())
+    shades = counts.reshape(16, 16).sum(1)
+    return bool((shades[1:] + shades[:-1]).max() > 0.5 * counts.sum())
 
 
 def _variants(crop: Pixels) -> list[Pixels]:
@@ -222,17 +242,37 @@ def _lines(found: Found, turns: int, shape: tuple[int, int]) -> list[OcrLine]:
 
 
 def _straight(quads: Points) -> Points:
-    """The quadrilaterals turned about the origin by the page's skew (the median slope of its lines)."""
-    wide = [q for q in quads if extent(q)[0] > 3 * extent(q)[1]]
-    if not wide:
-        return quads
-    edges = np.array([q[1] - q[0] + q[2] - q[3] for q in wide])
-    skew = float(np.median(np.arctan2(edges[:, 1], edges[:, 0])))
+    """The quadrilaterals turned about the origin by the page's skew."""
+    skew = _skew(quads)
     if not 0.005 < abs(skew) < 0.3:
         return quads
     cos, sin = np.cos(skew), np.sin(skew)
     turned: Points = quads @ np.array([[cos, -sin], [sin, cos]])
     return turned
+
+
+def _skew(quads: Points) -> float:
+    """Slope of the page's lines in radians; 0 where too little is known.
+
+    The corners of short lines are rough, so that their median is only a start: near it, the angle is taken at
+    which the ends of the lines fall on the fewest heights (the sharpest projection profile).
+    """
+    wide = np.array([q for q in quads if extent(q)[0] > 2 * extent(q)[1]])
+    if len(wide) < 2:
+        return 0.0
+    edges = wide[:, 1] - wide[:, 0] + wide[:, 2] - wide[:, 3]
+    start = float(np.median(np.arctan2(edges[:, 1], edges[:, 0])))
+    if abs(start) < 0.005:
+        return start
+    ends = np.concatenate([wide[:, [0, 3]].mean(1), wide[:, [1, 2]].mean(1)])
+    bin_height = 0.3 * float(np.median([extent(q)[1] for q in wide]))
+
+    def sharpness(angle: float) -> float:
+        heights = np.floor((ends[:, 1] * np.cos(angle) - ends[:, 0] * np.sin(angle)) / bin_height)
+        return float((np.unique(heights, return_counts=True)[1] ** 2).sum())
+
+    angles = sorted(start + np.linspace(-0.035, 0.035, 29), key=lambda angle: abs(angle - start))
+    return float(max(angles, key=sharpness))
 
 
 def _turned_back(quads: Points, turns: int, shape: tuple[int, int]) -> Points:

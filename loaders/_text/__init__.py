@@ -1,0 +1,4 @@
+"""Private parts of the text loader: decoding, plain text, Markdown, HTML, CSV.
+
+Each format yields `Part`s; the loader turns them into nodes.
+"""

@@ -1,0 +1,1 @@
+"""Parts of `sensorium.models.llm`."""
