@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
 
-.PHONY: help install check test unit demo bench clean
+.PHONY: help install check test unit demo bench weaviate clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,8 +35,11 @@ demo: ## a new environment, install, index examples, ask, show (needs no key and
 	@sh examples/demo.sh $(DEMO)
 
 bench: $(VENV)/.installed ## the benchmarks of the README, as ratios in one run
-	$(BIN)/python benchmarks/indexing.py
-	$(BIN)/python benchmarks/queries.py
+	$(BIN)/python -m benchmarks.indexing
+	$(BIN)/python -m benchmarks.queries
+
+weaviate: $(VENV)/.installed ## fetch the server that the integration tests run on, and say where it came from
+	$(BIN)/python -m sensorium.stores._weaviate.binary
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache dist

@@ -111,7 +111,7 @@ def join_rows(lines: Sequence[Line]) -> list[Line]:
 
 
 def _join_labels(lines: list[Line]) -> list[Line]:
-    """ "Due Date:" goes with the next text on its baseline, unless that is a column of running text."""
+    """A label such as "Due Date:" goes with the next text on its baseline, unless that is a column of running text."""
     sizes: dict[int, list[Line]] = {}
     for line in lines:
         sizes.setdefault(line.block, []).append(line)

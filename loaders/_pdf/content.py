@@ -153,7 +153,7 @@ def _raise(words: list[Word], raised: list[tuple[Box, str]]) -> list[Word]:
 
 
 def _plain_fractions(text: str) -> str:
-    """ "¹⁄₄" and "¹/4" as "1/4", which a search finds."""
+    """Fractions such as "¹⁄₄" and "¹/4" as "1/4", which a search finds."""
     if "⁄" not in text and "/" not in text:
         return text
     return _FRACTION.sub(lambda m: (m[1] + "/" + m[2]).translate(_PLAIN), text)

@@ -156,6 +156,6 @@ def _tidied(part: Any) -> Any:
 
 
 def _or_environment(part: Schema) -> Schema:
-    outer = {key: part[key] for key in ("description", "default") if key in part}
+    outer: Schema = {key: part[key] for key in ("description", "default") if key in part}
     inner = {key: value for key, value in part.items() if key not in outer}
     return {**outer, "anyOf": [inner, _ENVIRONMENT]}

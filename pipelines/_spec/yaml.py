@@ -4,7 +4,7 @@ The document is composed, not constructed: no tag makes an object, duplicate key
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -72,7 +72,7 @@ class _Reader:
         try:
             if isinstance(node, SequenceNode):
                 return [self.plain(child, (*path, at)) for at, child in enumerate(node.value)]
-            return self._mapping(node, path)
+            return self._mapping(cast(MappingNode, node), path)
         finally:
             self._open.pop()
 

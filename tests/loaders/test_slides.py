@@ -176,7 +176,7 @@ def test_every_slide_is_accounted_for(deck: Deck) -> None:
 def test_slide_whose_part_is_missing(deck: Deck) -> None:
     for number in range(3):
         deck.slide(f"S{number}")
-    deck.deck.part._element.sldIdLst[1].rId = "rId99"
+    deck.deck.part._element.sldIdLst[1].rId = "rId99"  # type: ignore[attr-defined]
     items = list(SlidesLoader(render="schematic").load(deck.save(), Tools()))
     assert [node.text for node in of_kind(items, "slide")] == ["S0", "S2"]
     assert faults(items) == ["slide 2: the slide cannot be read: its part is missing or broken"]

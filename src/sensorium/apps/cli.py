@@ -1,4 +1,4 @@
-"""The command line: `sensorium init index search ask show status delete validate schema`.
+"""The command line: `sensorium init index search ask show status delete copy validate schema`.
 
 Heavy modules are imported inside the verbs, so that `--help` is quick.
 """
@@ -254,6 +254,32 @@ def delete(
     else:
         _lines(f"removed {output.printable(source)}" for source in removed)
         output.say(f"{len(removed)} sources removed from the index.")
+    return 0
+
+
+@app.command()
+@guarded
+def copy(
+    origin: Annotated[
+        str, typer.Option("--from", metavar="STORE", help='As under `store:`, e.g. "sqlite", or a .yaml file.')
+    ],
+    target: Annotated[
+        str,
+        typer.Option("--to", metavar="STORE", help="As --from, e.g. '{weaviate: {url: \"http://localhost:8080\"}}'."),
+    ],
+    config: options.Config = None,
+    data: options.Data = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> int:
+    """Copy an index to another engine, without embedding again; an interrupted copy goes on where it stopped."""
+    from sensorium.pipelines.copy import copy as run
+
+    report = run(origin, target, options.config_file(config), data)
+    if as_json:
+        output.emit(report.public())
+    else:
+        output.say(str(report))
     return 0
 
 

@@ -141,7 +141,7 @@ class Model:
         if not crops:
             return []
         result = self._engine.recognize_txt(crops)
-        return [(_tidy(text), float(score)) for text, score in zip(result.txts, result.scores, strict=True)]
+        return [(_tidy(text), float(score)) for text, score in zip(result.txts or (), result.scores, strict=True)]
 
 
 @cache

@@ -81,5 +81,5 @@ def _asked(row: Mapping[str, Any], folder: Path) -> Asked | str:
     for key, value in given.items():
         if value is not None and not isinstance(value, str):
             return f"{key!r} is no text"
-    image, audio = (folder / given[key] if given[key] else None for key in ("image", "audio"))
+    image, audio = (folder / name if (name := given[key]) else None for key in ("image", "audio"))
     return Asked(row["id"], given["question"] or "", image, audio)
