@@ -6,11 +6,13 @@ the module `llama_index.llms.NAME`. Options are those of the provider's class an
 """
 
 import asyncio
+import gc
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
+from llama_index.core.base.llms.types import ChatResponse
 from llama_index.core.llms import LLM
 from pydantic import AfterValidator, WithJsonSchema
 
@@ -20,7 +22,7 @@ from sensorium.models._llm.models import ChatModel, check_own, from_llm, from_op
 from sensorium.models._llm.providers import MODEL, llm_provider_names, provider, require
 from sensorium.models._llm.quiet import quiet
 from sensorium.models._llm.replies import Reply, Usage
-from sensorium.models._llm.runs import Compose, Run, Streamed
+from sensorium.models._llm.runs import Attempt, Compose, Run, Streamed
 
 __all__ = [
     "ChatModel", "ChatModels", "Compose", "LlmOption", "Reply", "Usage", "chat_models", "counter",
@@ -74,7 +76,7 @@ class ChatModels:
             except Exception as error:  # noqa: BLE001 - see `chat`
                 await asyncio.sleep(run.failed(error))
 
-    def stream(self, compose: Compose) -> Iterator[str | Reply]:
+    def stream(self, compose: Compose) -> Generator[str | Reply, None, None]:
         """The words as they come, then the `Reply`; closing the iterator closes the request.
 
         A stream that breaks after its first words ends with a `Reply` that is marked partial.
@@ -92,21 +94,23 @@ class ChatModels:
                         yield piece
                 yield run.streamed(got)
                 return
+            except GeneratorExit:
+                _let_go()
+                raise
             except Exception as error:  # noqa: BLE001 - see `chat`
                 if got.text:
                     yield run.streamed(got, error)
                     return
                 time.sleep(run.failed(error))
 
-    async def astream(self, compose: Compose) -> AsyncIterator[str | Reply]:
+    async def astream(self, compose: Compose) -> AsyncGenerator[str | Reply, None]:
         """`stream`, without blocking the event loop; cancelling or closing it closes the request."""
         run = Run(self.models, compose)
         while True:
             attempt = await asyncio.to_thread(run.next)
             got = Streamed(run.sent)
             try:
-                responses = cast(Any, await attempt.llm.astream_chat(attempt.messages))
-                async with aclosing(responses):
+                async with aclosing(_read(attempt)) as responses:
                     async for response in responses:
                         if piece := got.add(response):
                             yield piece
@@ -117,6 +121,37 @@ class ChatModels:
                     yield run.streamed(got, error)
                     return
                 await asyncio.sleep(run.failed(error))
+
+
+async def _read(attempt: Attempt) -> AsyncGenerator[ChatResponse, None]:
+    """The pieces of a stream. A task of its own reads it, since only a cancelled read closes a connection at once."""
+    pieces: asyncio.Queue[ChatResponse | BaseException | None] = asyncio.Queue()
+
+    async def pump() -> None:
+        try:
+            async for response in await attempt.llm.astream_chat(attempt.messages):
+                pieces.put_nowait(response)
+            pieces.put_nowait(None)
+        except Exception as error:  # noqa: BLE001 - handed on to the reader
+            pieces.put_nowait(error)
+
+    reading = asyncio.create_task(pump())
+    try:
+        while (piece := await pieces.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+
+
+def _let_go() -> None:
+    """Close the connection of a synchronous stream that nobody reads any more.
+
+    The clients' streams refer to themselves in a circle, and close only when the collector comes by.
+    """
+    gc.collect()
 
 
 def chat_models(given: Any) -> ChatModels:

@@ -20,6 +20,7 @@ from sensorium.models.facts import E5_SMALL, MINILM
 
 __all__ = ["BundledEmbedding", "MiniLM", "MultilingualE5", "token_counter"]
 
+_QUERIES_KEPT = 64
 _LOADING = threading.Lock()
 
 
@@ -32,6 +33,7 @@ class BundledEmbedding(BaseEmbedding):
 
     threads: int = 0
     _encoder: Encoder | None = PrivateAttr(default=None)
+    _queries: dict[str, Matrix] = PrivateAttr(default_factory=dict)
 
     def __init__(self, threads: int = 0) -> None:
         super().__init__(  # type: ignore[call-arg]  # a field of this class
@@ -70,8 +72,14 @@ class BundledEmbedding(BaseEmbedding):
         return self.encoder.encode(texts, self._prefixes()[1])
 
     def encode_query(self, query: str) -> Matrix:
-        """Unit vector of a query, float32 (d,)."""
-        vector: Matrix = self.encoder.encode([query], self._prefixes()[0])[0]
+        """Unit vector of a query, float32 (d,), read-only. The last ones are kept: an answer asks for its again."""
+        vector = self._queries.get(query)
+        if vector is None:
+            vector = self.encoder.encode([query], self._prefixes()[0])[0]
+            vector.setflags(write=False)
+            if len(self._queries) >= _QUERIES_KEPT:
+                self._queries.clear()
+            self._queries[query] = vector
         return vector
 
     def encode_parts(self, texts: Sequence[str], parts: Sequence[Sequence[Span]]) -> tuple[Matrix, list[Matrix]]:

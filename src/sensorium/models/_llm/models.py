@@ -1,5 +1,6 @@
 """One chat LLM with what we know and measure of it."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ FAILURES_TO_OPEN = 3
 OPEN_SECONDS = 30.0
 DEFAULT_WINDOW = 32_768
 DEFAULT_OUTPUT = 1024
+_NO_SYSTEM = re.compile(r"o1-(mini|preview)")
 
 
 @dataclass
@@ -80,9 +82,11 @@ class ChatModel:
         """The role of the rules: some models know no system message."""
         from llama_index.core.base.llms.types import MessageRole
 
+        role = MessageRole.SYSTEM
         with suppress(ConfigError, MissingExtraError):
-            return self.llm.metadata.system_role
-        return MessageRole.SYSTEM
+            role = self.llm.metadata.system_role
+        # LlamaIndex says USER of every reasoning model of OpenAI; all but the first ones take a system message.
+        return MessageRole.SYSTEM if role == MessageRole.USER and not _NO_SYSTEM.match(self.model) else role
 
     def picture_tokens(self, size: Size) -> int:
         """What a picture of this width and height costs, in tokens."""

@@ -1,0 +1,1 @@
+"""Development set of the extractive answer: material, questions, evaluation."""

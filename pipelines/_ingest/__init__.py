@@ -1,0 +1,1 @@
+"""The parts of indexing: discovery, worker processes, embedding, progress and the report."""

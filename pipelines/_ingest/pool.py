@@ -1,0 +1,145 @@
+"""Worker processes under watch: hands out sources, takes in their nodes, ends what hangs or dies."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+
+from sensorium.errors import SensoriumError
+from sensorium.loaders.base import Limits, SourceFile
+from sensorium.pipelines._ingest.host import Launcher, Worker
+from sensorium.pipelines._ingest.messages import Batch, Ended, Message, Ready
+
+START_SECONDS = 120.0
+LOOK_SECONDS = 0.2  # how often deadlines are looked at, and progress is told, when nothing comes in
+Event = tuple[SourceFile, Batch | Ended]
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A worker and the source it is at."""
+
+    worker: Worker
+    deadline: float
+    job: SourceFile | None = None
+    limit: float = START_SECONDS
+    pages: int = 0
+    ready: bool = False
+
+
+class Pool:
+    """Reads sources in worker processes, at most `count` at a time.
+
+    A source that takes too long, or whose parser dies, ends as one `Ended("failed", ...)`; its worker is replaced.
+    Workers are started when the first sources are given to them.
+
+    Args:
+        launcher: Starts workers.
+        count: Most workers at a time.
+        limits: What one source may cost.
+    """
+
+    def __init__(self, launcher: Launcher, count: int, limits: Limits) -> None:
+        self._launcher = launcher
+        self._count = count
+        self._limits = limits
+        self._slots: list[_Slot] = []
+
+    @property
+    def room(self) -> bool:
+        """Whether a worker is free, or may be started."""
+        return len(self._slots) < self._count or any(slot.job is None for slot in self._slots)
+
+    @property
+    def jobs(self) -> list[SourceFile]:
+        """The sources that are being read."""
+        return [slot.job for slot in self._slots if slot.job is not None]
+
+    def give(self, job: SourceFile) -> None:
+        """Have a source read; only when there is `room`."""
+        slot = next((slot for slot in self._slots if slot.job is None), None) or self._start()
+        slot.job, slot.pages, slot.limit = job, 0, self._limit(0)
+        if slot.ready:
+            slot.deadline = time.monotonic() + slot.limit
+        try:
+            slot.worker.connection.send(job)
+        except (BrokenPipeError, ConnectionResetError):
+            slot.deadline = time.monotonic()  # it died while idle; `events` finds out and says so
+
+    def drop(self, job: SourceFile) -> None:
+        """Stop reading a source whose nodes nobody wants any more."""
+        for slot in [slot for slot in self._slots if slot.job is job]:
+            self._end(slot)
+
+    def close(self) -> None:
+        """End all workers."""
+        for slot in list(self._slots):
+            self._end(slot)
+        self._launcher.close()
+
+    def events(self, reading: bool, wake: Connection) -> Iterator[Event]:
+        """What has come in; waits for it a little while.
+
+        Args:
+            reading: Whether to take in messages of workers; without, they wait at their pipes.
+            wake: Another connection to wake up for; it is not read.
+        """
+        busy = {slot.worker.connection: slot for slot in self._slots if slot.job is not None}
+        found = wait([*(busy if reading else ()), wake], LOOK_SECONDS)
+        for connection, slot in busy.items() if reading else ():
+            if connection in found:
+                yield from self._receive(slot)
+            elif time.monotonic() >= slot.deadline:
+                yield from self._late(slot)
+
+    def _start(self) -> _Slot:
+        slot = _Slot(self._launcher.launch(), time.monotonic() + START_SECONDS)
+        self._slots.append(slot)
+        return slot
+
+    def _end(self, slot: _Slot) -> str:
+        self._slots.remove(slot)
+        return slot.worker.end()
+
+    def _limit(self, pages: int) -> float:
+        return self._limits.seconds + self._limits.seconds_per_page * pages
+
+    def _receive(self, slot: _Slot) -> Iterator[Event]:
+        try:
+            message: Message = slot.worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            yield from self._died(slot)
+            return
+        if isinstance(message, Ready):
+            slot.ready = True
+            slot.deadline = time.monotonic() + slot.limit
+        elif slot.job is not None:
+            yield from self._take(slot, slot.job, message)
+
+    def _take(self, slot: _Slot, job: SourceFile, message: Batch | Ended) -> Iterator[Event]:
+        if isinstance(message, Ended):
+            slot.job = None
+            if message.retire:
+                self._end(slot)
+        else:
+            # The worker may have waited for this to be taken in; only its own time counts.
+            slot.pages = max(slot.pages, message.pages)
+            slot.limit = self._limit(slot.pages)
+            slot.deadline = time.monotonic() + slot.limit - message.active
+        yield job, message
+
+    def _died(self, slot: _Slot) -> Iterator[Event]:
+        how = self._end(slot)
+        if not slot.ready:
+            raise SensoriumError(f"A worker process ended while it started ({how}).", "Its last words are on stderr.")
+        if slot.job is not None:
+            yield slot.job, Ended("failed", f"the parser crashed ({how})", 0.0, "")
+
+    def _late(self, slot: _Slot) -> Iterator[Event]:
+        self._end(slot)
+        if not slot.ready:
+            raise SensoriumError(f"A worker process did not start within {START_SECONDS:.0f} s.")
+        if slot.job is not None:
+            where = f" (after page {slot.pages})" if slot.pages else ""
+            reason = f"took longer than {slot.limit:,.0f} s{where}; the limit is index.limits.seconds"
+            yield slot.job, Ended("failed", reason, slot.limit, "")

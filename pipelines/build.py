@@ -1,0 +1,180 @@
+"""From a specification to objects. Every part is made when it is first asked for, once."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+
+from sensorium.errors import EvidenceError, QueryError
+from sensorium.loaders import BY_MEDIA_TYPE, LOADERS
+from sensorium.loaders.base import Loader, OcrEngine
+from sensorium.models import OCR_ENGINES, TEXT_EMBEDDERS
+from sensorium.models.adapters import dimension, revision, text_embedder
+from sensorium.models.base import PartEncoder
+from sensorium.models.cache import EmbeddingCache
+from sensorium.pipelines import FUSERS, LEGS, RERANKERS, SPLITTERS, SYNTHESIZERS
+from sensorium.pipelines.assets import AssetStore
+from sensorium.pipelines.ingest import Ingestor
+from sensorium.pipelines.query import QueryPipeline
+from sensorium.pipelines.results import PictureOf
+from sensorium.pipelines.retrievers import FusedRetriever
+from sensorium.pipelines.spec import Component, Spec, fingerprint
+from sensorium.pipelines.units import UNITS_VERSION
+from sensorium.stores import STORES
+from sensorium.stores.base import Space, Store
+
+SENTENCES = "sentences"
+"""The space of the sentence vectors that the extractive answer reads; kept beside the nodes, not searched."""
+
+
+class Parts:
+    """The parts of one configuration.
+
+    Args:
+        spec: A validated configuration.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._embedders: dict[str, BaseEmbedding] = {}
+        self._loaders: dict[str, Loader] = {}
+
+    @cached_property
+    def assets(self) -> AssetStore:
+        """Pictures kept at indexing."""
+        return AssetStore(str(self.spec.data_folder / "assets"))
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, opened with the configured spaces."""
+        component = self.spec.store
+        made = STORES.create(component.name, component.options, data=self.spec.data_folder, spaces=self.spaces)
+        return cast(Store, made)
+
+    @cached_property
+    def spaces(self) -> list[Space]:
+        """The configured spaces, and the one for sentence vectors where the embedder can make them."""
+        spaces = []
+        for name in self.spec.index.spaces:
+            embedder = self.embedder(name)
+            spaces.append(Space(name, dimension(embedder), revision(embedder)))
+            if name == "text" and isinstance(embedder, PartEncoder):
+                version = f"{revision(embedder)}/units-{UNITS_VERSION}"
+                spaces.append(Space(SENTENCES, dimension(embedder), version, multi=True, searchable=False))
+        return spaces
+
+    def embedder(self, space: str) -> BaseEmbedding:
+        """The embedder of a space; its weights are loaded when it first embeds."""
+        if space not in self._embedders:
+            component = self.spec.index.spaces[space].embed
+            self._embedders[space] = text_embedder((component.name, component.options))
+        return self._embedders[space]
+
+    @cached_property
+    def encoder(self) -> PartEncoder:
+        """What the extractive answer compares sentences with: the text space's embedder, else the bundled one."""
+        if "text" in self.spec.index.spaces:
+            embedder = self.embedder("text")
+            if isinstance(embedder, PartEncoder):
+                return embedder
+        return cast(PartEncoder, TEXT_EMBEDDERS.create("minilm"))
+
+    def loader(self, media_type: str) -> Loader:
+        """The loader of a media type.
+
+        Raises:
+            EvidenceError: a reader of LlamaIndex read it, and those draw no pictures.
+        """
+        if media_type not in BY_MEDIA_TYPE:
+            raise EvidenceError(f"Sources of the type {media_type} have no pictures; see the quote.")
+        name = BY_MEDIA_TYPE[media_type]
+        if name not in self._loaders:
+            self._loaders[name] = cast(Loader, LOADERS.create(name, self.spec.loaders[name].options))
+        return self._loaders[name]
+
+    def pipeline(self, name: str, picture_of: PictureOf) -> QueryPipeline:
+        """A query pipeline by name."""
+        spec = self.spec.pipelines[name]
+        legs = [self._leg(component) for component in spec.retrieve]
+        fusion = FUSERS.create(spec.fuse.name, spec.fuse.options)
+        rerank = [RERANKERS.create(c.name, c.options) for c in spec.rerank]
+        retriever = FusedRetriever(self.store, legs, fusion, rerank, spec.top_k)
+        made = SYNTHESIZERS.create(
+            spec.synthesize.name,
+            spec.synthesize.options,
+            store=self.store,
+            encoder=self.encoder,
+            picture_of=picture_of,
+        )
+        return QueryPipeline(name, retriever, made, picture_of)
+
+    def _leg(self, component: Component) -> Any:
+        supplied: dict[str, Any] = {"store": self.store}
+        if "space" in component.options:
+            supplied["embedder"] = self.embedder(component.options["space"])
+        return LEGS.create(component.name, component.options, **supplied)
+
+    def ingestor(self) -> Ingestor:
+        """What indexes files into the store."""
+        index = self.spec.index
+        return Ingestor(
+            store=self.store,
+            embedders={name: self.embedder(name) for name in index.spaces},
+            sentences=SENTENCES if any(space.name == SENTENCES for space in self.spaces) else None,
+            split=SPLITTERS.create(index.split.name, index.split.options),
+            loaders={name: component.options for name, component in self.spec.loaders.items()},
+            readers=self.spec.readers,
+            ocr=index.ocr,
+            limits=index.limits,
+            workers=index.workers,
+            fingerprint=fingerprint(self.spec),
+            assets=self.assets,
+            cache=EmbeddingCache(self.spec.data_folder / "embeddings.sqlite3"),
+        )
+
+    def query_text(self, text: str, image: str | Path | None, audio: str | Path | None) -> str:
+        """The words to search for: the question and what is written in the query picture.
+
+        Raises:
+            QueryError: a picture without words and no question, or a recording.
+        """
+        if audio is not None:
+            raise QueryError("No configured space takes sound as a query.", "Ask with words or a picture.")
+        if image is None:
+            return text
+        words = " ".join((text, *self._words_in(Path(image)))).strip()
+        if not words:
+            raise QueryError(
+                f"No text was recognised in {image}, and no configured space takes pictures as a query.",
+                "Add some words to the question.",
+            )
+        return words
+
+    def _words_in(self, image: Path) -> list[str]:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(image) as picture:
+                return [line.text for line in self._ocr.read(picture)]
+        except FileNotFoundError as fault:
+            raise QueryError(f"The query picture {image} does not exist.") from fault
+        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as fault:
+            raise QueryError(f"The query picture {image} cannot be read: {fault}") from fault
+
+    @cached_property
+    def _ocr(self) -> OcrEngine:
+        name = self.spec.index.ocr if self.spec.index.ocr in OCR_ENGINES else "tiny"
+        return cast(OcrEngine, OCR_ENGINES.create(name))
+
+    def space_facts(self) -> dict[str, Any]:
+        """For `status`: each space's model, dimension and revision."""
+        return {
+            space.name: {"revision": space.revision, "dimension": space.dimension, "searchable": space.searchable}
+            for space in self.spaces
+        }
+
+    def close(self) -> None:
+        """Close the store, if it was opened."""
+        if "store" in self.__dict__:
+            self.store.close()

@@ -1,0 +1,274 @@
+"""`sensorium.open`: one configuration and one data folder, ready to index, search and answer."""
+
+import asyncio
+import fnmatch
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.schema import BaseNode
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
+
+from sensorium.errors import EvidenceError, QueryError
+from sensorium.loaders.base import Picture
+from sensorium.nodes import Evidence
+from sensorium.pipelines.build import Parts
+from sensorium.pipelines.context import Scope, context
+from sensorium.pipelines.evidence import PictureDrawer
+from sensorium.pipelines.ingest import IngestReport, Progress
+from sensorium.pipelines.query import QueryPipeline
+from sensorium.pipelines.results import Answer, Hit
+from sensorium.pipelines.retrievers import equality
+from sensorium.pipelines.spec import Spec, load_spec
+from sensorium.stores.base import SourceRecord, Store
+
+if TYPE_CHECKING:
+    from sensorium.pipelines._multimodal.requests import Request
+
+Filters = MetadataFilters | Mapping[str, Any] | None
+
+
+class KnowledgeBase:
+    """What `sensorium.open` returns. Parts are made when they are first used; use it as a context manager or `close`.
+
+    Args:
+        spec: A validated configuration.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._parts = Parts(spec)
+        self._drawer = PictureDrawer(self._parts.loader, self._parts.assets)
+        self._pipelines: dict[str, QueryPipeline] = {}
+
+    @property
+    def store(self) -> Store:
+        """The store, a LlamaIndex `BasePydanticVectorStore`."""
+        return self._parts.store
+
+    def index(
+        self, *paths: str | Path, prune: bool = False, progress: Callable[[Progress], None] | None = None
+    ) -> IngestReport:
+        """Index files and folders; what did not change costs nothing.
+
+        Args:
+            *paths: Files or folders.
+            prune: Also remove sources that vanished from the given folders.
+            progress: Called now and then.
+
+        Raises:
+            LoadError: a path does not exist. Faults of single files stand in the report.
+        """
+        report = self._parts.ingestor().run([Path(path) for path in paths], prune=prune, progress=progress)
+        if report.removed:
+            self._sweep()
+        return report
+
+    async def aindex(self, *paths: str | Path, prune: bool = False) -> IngestReport:
+        """`index`, without blocking the event loop."""
+        return await asyncio.to_thread(lambda: self.index(*paths, prune=prune))
+
+    def search(
+        self, query: str = "", *, image: str | Path | None = None, audio: str | Path | None = None,
+        top_k: int | None = None, pipeline: str = "default", filters: Filters = None,
+    ) -> list[Hit]:  # fmt: skip
+        """Find passages, tables and pictures.
+
+        Args:
+            query: A question or words.
+            image: A picture as (part of) the query: the text recognised in it is searched for.
+            audio: A recording as the query; no space takes sound yet.
+            top_k: How many hits; the pipeline's own number by default.
+            pipeline: Name of a pipeline of the configuration.
+            filters: LlamaIndex filters, or `{key: value}` for equality (a list means any of its values).
+
+        Raises:
+            QueryError: an empty or impossible query, an unknown pipeline.
+        """
+        text = self._parts.query_text(query, image, audio)
+        return self.pipeline(pipeline).search(text, _filters(filters), top_k)
+
+    def ask(
+        self, question: str, *, image: str | Path | None = None, audio: str | Path | None = None,
+        top_k: int | None = None, pipeline: str = "default", filters: Filters = None,
+    ) -> Answer:  # fmt: skip
+        """Answer a question with citations; see `search` for the arguments."""
+        text = self._parts.query_text(question, image, audio)
+        answer = self.pipeline(pipeline).ask(text, _filters(filters), top_k)
+        return answer if text == question else _as_asked(answer, question)
+
+    async def asearch(self, query: str = "", **kwargs: Any) -> list[Hit]:
+        """`search`, without blocking the event loop."""
+        return await asyncio.to_thread(lambda: self.search(query, **kwargs))
+
+    async def aask(
+        self, question: str, *, image: str | Path | None = None, audio: str | Path | None = None,
+        top_k: int | None = None, pipeline: str = "default", filters: Filters = None,
+    ) -> Answer:  # fmt: skip
+        """`ask`, without blocking the event loop; cancelling it closes a model's request."""
+        text = await asyncio.to_thread(self._parts.query_text, question, image, audio)
+        made = await asyncio.to_thread(self.pipeline, pipeline)
+        answer = await made.aask(text, _filters(filters), top_k)
+        return answer if text == question else _as_asked(answer, question)
+
+    async def astream(
+        self, question: str, *, image: str | Path | None = None, audio: str | Path | None = None,
+        top_k: int | None = None, pipeline: str = "default", filters: Filters = None,
+    ) -> AsyncGenerator[str | Answer, None]:  # fmt: skip
+        """The answer's text in pieces as a model writes them, then the whole `Answer`, checked.
+
+        Closing the iterator (or cancelling the task) closes a model's request.
+        """
+        text = await asyncio.to_thread(self._parts.query_text, question, image, audio)
+        made = await asyncio.to_thread(self.pipeline, pipeline)
+        async with aclosing(made.astream(text, _filters(filters), top_k)) as parts:
+            async for part in parts:
+                yield _as_asked(part, question) if isinstance(part, Answer) else part
+
+    def request(
+        self, question: str, *, image: str | Path | None = None, audio: str | Path | None = None,
+        top_k: int | None = None, pipeline: str = "default", filters: Filters = None,
+    ) -> "Request":  # fmt: skip
+        """What a pipeline with an LLM would send for a question, without sending it.
+
+        Raises:
+            QueryError: the pipeline asks no model.
+        """
+        text = self._parts.query_text(question, image, audio)
+        return self.pipeline(pipeline).request(text, _filters(filters), top_k)
+
+    def pipeline(self, name: str = "default") -> QueryPipeline:
+        """A query pipeline by name.
+
+        Raises:
+            QueryError: there is none of this name.
+        """
+        if name not in self.spec.pipelines:
+            raise QueryError(f"There is no pipeline {name!r}.", f"Known: {', '.join(self.spec.pipelines)}.")
+        if name not in self._pipelines:
+            self._pipelines[name] = self._parts.pipeline(name, self._drawer.draw)
+        return self._pipelines[name]
+
+    def query_engine(self, name: str = "default") -> RetrieverQueryEngine:
+        """A pipeline as a plain LlamaIndex query engine."""
+        return self.pipeline(name).query_engine()
+
+    def retriever(self, name: str = "default") -> BaseRetriever:
+        """A pipeline's retriever as a plain LlamaIndex retriever."""
+        return self.pipeline(name).retriever
+
+    def picture(self, node_id: str) -> Picture:
+        """The crop, slide picture or text behind a node.
+
+        Raises:
+            EvidenceError: unknown node, or its source vanished or changed.
+        """
+        nodes = self.store.fetch([node_id])
+        if not nodes:
+            raise EvidenceError(
+                f"There is no node {node_id!r}.", "Take a node_id from `search --json` or from a citation."
+            )
+        return self._drawer.draw(Evidence.of(nodes[0]), nodes[0].metadata)
+
+    def context(self, hit: Hit, scope: Scope = "section", max_chars: int = 6000) -> list[BaseNode]:
+        """Small-to-big: the hit's node with its neighbours of the same section or page, in reading order.
+
+        Args:
+            hit: A hit of `search`.
+            scope: How far to go.
+            max_chars: Budget for all texts together.
+        """
+        return context(self.store, hit.node, scope, max_chars)
+
+    def status(self) -> dict[str, Any]:
+        """What is stored where: the engine's facts, sources by status, nodes by kind, spaces and models."""
+        records = list(self.store.sources())
+        kinds: dict[str, int] = {}
+        states: dict[str, int] = {}
+        for record in records:
+            states[record.status] = states.get(record.status, 0) + 1
+            for kind, number in record.counts.items():
+                kinds[kind] = kinds.get(kind, 0) + number
+        return {
+            "data": str(self.spec.data_folder),
+            "store": self.store.status(),
+            "folders": sorted({record.root for record in records}),
+            "sources": states,
+            "nodes": dict(sorted(kinds.items())),
+            "spaces": self._parts.space_facts(),
+            "problems": [_problem(r) for r in records if r.status != "stored" or r.warnings],
+        }
+
+    def delete(self, pattern: str) -> list[str]:
+        """Remove sources from the index; files are not touched.
+
+        Args:
+            pattern: A source, or a glob over sources ("pdf/*.pdf"; "*" for all).
+
+        Returns:
+            The removed sources.
+        """
+        found = [r for r in self.store.sources() if r.source == pattern or fnmatch.fnmatchcase(r.source, pattern)]
+        for record in found:
+            self.store.remove_source(record.doc_id)
+        if found:
+            self._sweep()
+        return [record.source for record in found]
+
+    def _sweep(self) -> None:
+        """Delete pictures that no node names any more."""
+        without = MetadataFilter(key="asset", operator=FilterOperator.IS_EMPTY, value=None)
+        pictures = MetadataFilters(filters=[without], condition=FilterCondition.NOT)
+        self._parts.assets.sweep({str(node.metadata["asset"]) for node in self.store.get_nodes(filters=pictures)})
+
+    def close(self) -> None:
+        """Release the store's files and connections."""
+        self._parts.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open(config: str | Path | Mapping[str, Any] | None = None, data: str | Path | None = None) -> KnowledgeBase:
+    """Open a knowledge base.
+
+    Args:
+        config: A YAML file, or its content as a mapping; None for the built-in defaults.
+        data: Data folder, in place of the configuration's `data:`.
+
+    Raises:
+        ConfigError: the configuration is invalid; names every fault.
+    """
+    spec = load_spec(config)
+    return KnowledgeBase(spec if data is None else spec.with_data(data))
+
+
+def _filters(filters: Filters) -> MetadataFilters | None:
+    return filters if isinstance(filters, MetadataFilters) else equality(filters)
+
+
+def _as_asked(answer: Answer, question: str) -> Answer:
+    from dataclasses import replace
+
+    return replace(answer, question=question)
+
+
+def _problem(record: SourceRecord) -> dict[str, Any]:
+    return {
+        "source": record.source, "status": record.status, "reason": record.reason,
+        "warnings": list(record.warnings), "searchable": bool(record.live_sha256),
+    }  # fmt: skip
