@@ -34,13 +34,19 @@ if TYPE_CHECKING:
     from sensorium.nodes import Evidence
     from sensorium.pipelines.results import Answer, Citation, Hit
 
+_ERRORS = (
+    "ConfigError",
+    "EvidenceError",
+    "LoadError",
+    "MissingExtraError",
+    "QueryError",
+    "SensoriumError",
+    "StoreError",
+)
 _HOMES = {
     "open": "knowledge_base", "KnowledgeBase": "knowledge_base", "Evidence": "nodes",
     "Answer": "pipelines.results", "Citation": "pipelines.results", "Hit": "pipelines.results",
-    **dict.fromkeys(
-        ("ConfigError", "EvidenceError", "LoadError", "MissingExtraError", "QueryError", "SensoriumError", "StoreError"),
-        "errors",
-    ),
+    **dict.fromkeys(_ERRORS, "errors"),
 }  # fmt: skip
 
 __all__ = [

@@ -52,6 +52,6 @@ def test_index_and_ask_reach_for_nothing(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "examples" / "make_documents.py", tmp_path / "in"], check=True)
     sensorium = [sys.executable, "-m", "sensorium.apps.cli"]
     data = ["--data", str(tmp_path / "data")]
-    # onnxruntime's first upload is tried some seconds after its first session: the scan and the pictures take that long.
+    # onnxruntime tries its first upload some seconds after its first session: the scan and pictures take that long.
     assert in_empty_namespace(*sensorium, "index", str(tmp_path / "in"), *data) == 0
     assert in_empty_namespace(*sensorium, "ask", "Until when is the fog signal permit valid?", *data) == 0
