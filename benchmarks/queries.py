@@ -84,13 +84,16 @@ def measure(kb: Any, question: str) -> tuple[float, ...]:
     vector = embedder.get_query_embedding(question)
     dense = VectorStoreQuery(query_embedding=vector, similarity_top_k=30, embedding_field="text")
     words = VectorStoreQuery(query_str=question, similarity_top_k=30, mode=VectorStoreQueryMode.TEXT_SEARCH)
-    embed = seconds(lambda: embedder.get_query_embedding(question))
+    # The embedder keeps the vectors of its last questions: another one is timed than the one that is searched for.
+    embed = seconds(lambda: embedder.get_query_embedding(f"So {question}"))
     found = [s.node_id for s in kb.store.search(dense)][:30]
     engine = seconds(lambda: kb.store.search(dense)) + seconds(lambda: kb.store.search(words))
     engine += seconds(lambda: kb.store.fetch(found))
-    search = seconds(lambda: kb.search(question))
+    search = seconds(lambda: kb.search(f"And {question}"))
+    kb.search(question)
+    again = seconds(lambda: kb.search(question))
     ask = seconds(lambda: kb.ask(question))
-    return embed, engine, search, ask, search - embed - engine, ask - search
+    return embed, engine, search, ask, search - embed - engine, ask - again
 
 
 if __name__ == "__main__":

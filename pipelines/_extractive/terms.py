@@ -99,6 +99,7 @@ class Terms:
         self.numbers = np.array([t.number for t in terms], dtype=bool)
         self.total = float(self.weights.sum()) or 1.0
         self._index = {t.term: i for i, t in enumerate(self.terms)}
+        self._matches: dict[str, Match] = {}
         self.asked = [self._index[term] for term in asked if term in self._index]
 
     def __len__(self) -> int:
@@ -141,7 +142,9 @@ class Terms:
 
     def match(self, text: str) -> Match:
         """How well a text covers each term: the same term, a prefix, part of a run-together word, a synonym."""
-        return self.covered(list(tokens(text))) if text else self.nothing()
+        if text not in self._matches:
+            self._matches[text] = self.covered(list(tokens(text))) if text else self.nothing()
+        return self._matches[text]
 
     def covered(self, found: Sequence[Token]) -> Match:
         """`match`, of words that are analysed already."""

@@ -8,8 +8,8 @@ folded (NFKC, case, diacritics) and stemmed (Snowball English); scripts written 
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"(?>\d+(?:[.,:/]\d+)*)(?:(?![^\W\d_])|(?=[A-Za-z]{1,3}\b))"  # numbers, dates, times; 25fps is 25 and fps
@@ -28,8 +28,7 @@ STOP_WORDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word of a text.
 
     Attributes:
