@@ -19,5 +19,8 @@ RERANKERS.add(
     summary="a LlamaIndex node postprocessor, by name",
 )  # fmt: skip
 
-SYNTHESIZERS = Registry("synthesizer", supplied=("store", "encoder"))
+SYNTHESIZERS = Registry("synthesizer", supplied=("store", "encoder", "picture_of"))
 SYNTHESIZERS.add("extractive", "sensorium.pipelines.synthesizers:Extractive", summary="quotes; no LLM")
+SYNTHESIZERS.add(
+    "multimodal", "sensorium.pipelines.multimodal:Multimodal", summary="a chat LLM that sees text and pictures"
+)

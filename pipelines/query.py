@@ -64,9 +64,7 @@ class QueryPipeline:
             async for part in parts:
                 yield self._finished(part, found, started, retrieved) if isinstance(part, Answer) else part
 
-    def request(
-        self, question: str, filters: MetadataFilters | None = None, top_k: int | None = None
-    ) -> "Request":
+    def request(self, question: str, filters: MetadataFilters | None = None, top_k: int | None = None) -> "Request":
         """What would be sent to the model, without sending it.
 
         Raises:

@@ -48,9 +48,13 @@ class Prompt:
             raise ConfigError(f"The prompt {self.name!r} takes {_listed(self.variables)}; given: {_listed(values)}.")
         return _VARIABLE.sub(lambda found: values.get(found[1], found[0]), self.text)
 
-    def parts(self, variable: str) -> tuple[str, str]:
-        """The text before and behind a variable, with the others still in it."""
-        before, _, behind = self.text.partition(f"{{{variable}}}")
+    def halves(self, variable: str, **values: str) -> tuple[str, str]:
+        """The text before and behind one variable, with the others replaced.
+
+        Raises:
+            ConfigError: as `fill`.
+        """
+        before, _, behind = self.fill(**values, **{variable: "\0"}).partition("\0")
         return before, behind
 
 

@@ -45,9 +45,7 @@ class ModelFacts:
 class PartEncoder(Protocol):
     """A text embedder that also gives the vectors of parts of a text, from the same run of the model."""
 
-    def encode_parts(
-        self, texts: Sequence[str], parts: Sequence[Sequence[Span]]
-    ) -> tuple[Matrix, list[Matrix]]:
+    def encode_parts(self, texts: Sequence[str], parts: Sequence[Sequence[Span]]) -> tuple[Matrix, list[Matrix]]:
         """Embed texts and, of each, some character spans in their context.
 
         Args:

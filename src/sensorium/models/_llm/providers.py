@@ -35,6 +35,7 @@ class Provider:
         keyless: Arguments that make a key needless.
         extra: Our extra that installs the package; empty when there is none.
         defaults: Options given to the class unless the user gives them.
+        address: The argument without which it would ask another provider's server; empty when there is none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Provider:
     keyless: tuple[str, ...] = ()
     extra: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    address: str = ""
 
     @property
     def module(self) -> str:
@@ -67,15 +69,18 @@ PROVIDERS: dict[str, Provider] = {
     provider.name: provider
     for provider in (
         Provider("openai", "OpenAI", "model", "api_key", "OPENAI_API_KEY", extra="openai", defaults=_COUNTED),
-        Provider("openai_like", "OpenAILike", "model", extra="openai-like", defaults=_COMPATIBLE),
+        Provider("openai_like", "OpenAILike", "model", extra="openai-like", defaults=_COMPATIBLE, address="api_base"),
         Provider("azure_openai", "AzureOpenAI", "model", "api_key", "AZURE_OPENAI_API_KEY",
                  ("use_azure_ad", "azure_ad_token_provider"), "azure-openai", _COUNTED),
         Provider("anthropic", "Anthropic", "model", "api_key", "ANTHROPIC_API_KEY",
-                 ("region", "project_id", "aws_region"), "anthropic", {"max_tokens": 4096}),
+                 ("region", "project_id", "aws_region"), "anthropic", {"max_tokens": 4096, "timeout": 60.0}),
         Provider("google_genai", "GoogleGenAI", "model", "api_key", "GOOGLE_API_KEY", ("vertexai_config",),
                  "gemini", _GEMINI),
-        Provider("ollama", "Ollama", "model", extra="ollama", defaults={"context_window": 16_384}),
-        Provider("bedrock_converse", "BedrockConverse", "model", extra="bedrock", defaults={"max_tokens": 4096}),
+        Provider("ollama", "Ollama", "model", extra="ollama",
+                 defaults={"context_window": 16_384, "request_timeout": 120.0}),
+        # Its class counts attempts and takes no 0.
+        Provider("bedrock_converse", "BedrockConverse", "model", extra="bedrock",
+                 defaults={"max_tokens": 4096, "max_retries": 1}),
         Provider("mistralai", "MistralAI", "model", "api_key", "MISTRAL_API_KEY"),
         *map(
             Provider,
@@ -138,12 +143,17 @@ def create(provider: Provider, options: Mapping[str, Any]) -> "LLM":
         ConfigError: no key, an unknown model, or the class refuses an option.
         MissingExtraError: the package is not installed.
     """
+    if provider.address and not options.get(provider.address):
+        raise ConfigError(
+            f"The LLM {provider.name!r} needs {provider.address}, the address of its server.",
+            f"For example: {{{provider.name}: {{model: NAME, {provider.address}: http://localhost:8000/v1}}}}.",
+        )
     kind = _llm_class(provider)
     accepted = _accepted(kind)
     given = {k: v for k, v in options.items() if k not in OWN_OPTIONS or (k == "context_window" and k in accepted)}
     given = {k: v for k, v in provider.defaults.items() if k in accepted} | _with_key(provider, given)
     if "max_retries" in accepted:
-        given["max_retries"] = 0
+        given["max_retries"] = provider.defaults.get("max_retries", 0)
     return _made(provider, kind, _named(provider, accepted, given), accepted)
 
 
