@@ -4,7 +4,9 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from sensorium.errors import EvidenceError, LoadError
 from sensorium.loaders._image.captions import caption
@@ -39,7 +41,7 @@ class ImageLoader(Loader):
 
     name: ClassVar[str] = "image"
 
-    def __init__(self, ocr: Literal["auto", "off"] = "auto", words: int = 150) -> None:
+    def __init__(self, ocr: Literal["auto", "off"] = "auto", words: Annotated[int, Field(ge=1)] = 150) -> None:
         self._ocr = ocr
         self._words = words
 

@@ -54,8 +54,10 @@ class LlamaIndexReader(Loader):
     def _documents(self, file: SourceFile) -> Iterator[Document]:
         try:
             yield from self._reader.load_data(**{_file_argument(self._reader): file.path})
-        except ImportError as fault:
+        except ModuleNotFoundError as fault:
             raise MissingExtraError(self.reader, fault.name or str(fault)) from fault
+        except ImportError as fault:  # such readers say in their own words what to install
+            raise LoadError(f"{self.reader} cannot run: {fault}") from fault
         except Exception as fault:  # a foreign reader may raise anything; its file has failed, and no more
             raise LoadError(f"{self.reader} could not read it: {type(fault).__name__}: {fault}") from fault
 

@@ -6,7 +6,9 @@ Reading a deck needs no LibreOffice, save for pictures in EMF, WMF and the like,
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from sensorium.errors import EvidenceError, LoadError
 from sensorium.loaders.base import Fault, Item, Loader, NodeMaker, Picture, SourceFile, Tools
@@ -49,10 +51,10 @@ class SlidesLoader(Loader):
         *,
         ocr: Literal["auto", "off", "always"] = "auto",
         render: Literal["auto", "office", "schematic"] = "auto",
-        min_picture: float = 0.03,
+        min_picture: Annotated[float, Field(ge=0, le=1)] = 0.03,
         notes: bool = True,
-        dpi: int = 150,
-        office_timeout: float = 120,
+        dpi: Annotated[int, Field(ge=18, le=600)] = 150,
+        office_timeout: Annotated[float, Field(gt=0)] = 120,
         cache_dir: str | None = None,
     ) -> None:
         self._ocr = ocr

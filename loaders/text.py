@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from sensorium.errors import EvidenceError, LoadError
 from sensorium.loaders._text.decode import encoding_of, open_text
@@ -32,7 +34,7 @@ class TextLoader(Loader):
 
     name: ClassVar[str] = "text"
 
-    def __init__(self, rows: int = 50) -> None:
+    def __init__(self, rows: Annotated[int, Field(ge=1)] = 50) -> None:
         self._rows = rows
 
     def load(self, file: SourceFile, tools: Tools) -> Iterator[Item]:

@@ -6,13 +6,14 @@ from typing import Any, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
-from sensorium.errors import EvidenceError, QueryError
+from sensorium.errors import EvidenceError, QueryError, SpaceError
 from sensorium.loaders import BY_MEDIA_TYPE, LOADERS
 from sensorium.loaders.base import Loader, OcrEngine
 from sensorium.models import OCR_ENGINES, TEXT_EMBEDDERS
 from sensorium.models.adapters import dimension, revision, text_embedder
 from sensorium.models.base import PartEncoder
 from sensorium.models.cache import EmbeddingCache
+from sensorium.nodes import whole_characters
 from sensorium.pipelines import FUSERS, LEGS, RERANKERS, SPLITTERS, SYNTHESIZERS
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.ingest import Ingestor
@@ -33,12 +34,16 @@ class Parts:
 
     Args:
         spec: A validated configuration.
+
+    Attributes:
+        mismatch: Why the store cannot be searched with this configuration, once `archive` has found that out.
     """
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._embedders: dict[str, BaseEmbedding] = {}
         self._loaders: dict[str, Loader] = {}
+        self.mismatch = ""
 
     @cached_property
     def assets(self) -> AssetStore:
@@ -47,9 +52,25 @@ class Parts:
 
     @cached_property
     def store(self) -> Store:
-        """The store, opened with the configured spaces."""
+        """The store, opened with the configured spaces.
+
+        Raises:
+            SpaceError: its nodes were embedded otherwise.
+        """
+        return self._opened(self.spaces)
+
+    @cached_property
+    def archive(self) -> Store:
+        """The store for what needs no vectors (status, evidence, deleting); also when the embedders have changed."""
+        try:
+            return self.store
+        except SpaceError as fault:
+            self.mismatch = str(fault)
+            return self._opened(None)
+
+    def _opened(self, spaces: list[Space] | None) -> Store:
         component = self.spec.store
-        made = STORES.create(component.name, component.options, data=self.spec.data_folder, spaces=self.spaces)
+        made = STORES.create(component.name, component.options, data=self.spec.data_folder, spaces=spaces)
         return cast(Store, made)
 
     @cached_property
@@ -134,13 +155,14 @@ class Parts:
         )
 
     def query_text(self, text: str, image: str | Path | None, audio: str | Path | None) -> str:
-        """The words to search for: the question and what is written in the query picture.
+        """The words to search for, in whole characters: the question and what is written in the query picture.
 
         Raises:
             QueryError: a picture without words and no question, or a recording.
         """
         if audio is not None:
             raise QueryError("No configured space takes sound as a query.", "Ask with words or a picture.")
+        text = whole_characters(text)
         if image is None:
             return text
         words = " ".join((text, *self._words_in(Path(image)))).strip()
@@ -168,13 +190,14 @@ class Parts:
         return cast(OcrEngine, OCR_ENGINES.create(name))
 
     def space_facts(self) -> dict[str, Any]:
-        """For `status`: each space's model, dimension and revision."""
+        """For `status`: model, dimension and revision of each space of the store."""
         return {
             space.name: {"revision": space.revision, "dimension": space.dimension, "searchable": space.searchable}
-            for space in self.spaces
+            for space in self.archive.spaces.values()
         }
 
     def close(self) -> None:
         """Close the store, if it was opened."""
-        if "store" in self.__dict__:
-            self.store.close()
+        for name in ("store", "archive"):
+            if name in self.__dict__:
+                self.__dict__[name].close()

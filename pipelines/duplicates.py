@@ -27,8 +27,20 @@ def fold(hits: Sequence[Hit]) -> list[Hit]:
             places.setdefault(place, []).append(len(kept))
             kept.append(hit)
         else:
-            kept[twin] = replace(kept[twin], duplicates=(*kept[twin].duplicates, hit.node.node_id))
+            kept[twin] = _joined(kept[twin], hit)
     return [replace(hit, rank=rank) for rank, hit in enumerate(kept, 1)]
+
+
+def _joined(kept: Hit, hit: Hit) -> Hit:
+    """The first hit's rank and score; of a picture and most of its words the words, whose box is the tighter."""
+    node, other = kept.node, hit.node
+    if (_kind(kept), _kind(hit)) == ("figure", "ocr") and len(hit.text) >= MOST * len(kept.text):
+        node, other = other, node
+    return replace(kept, node=node, duplicates=(*kept.duplicates, other.node_id))
+
+
+def _kind(hit: Hit) -> object:
+    return hit.node.metadata.get("kind")
 
 
 def _place(hit: Hit) -> tuple[object, ...]:
@@ -42,6 +54,6 @@ def _says_nothing_new(hit: Hit, kept: Hit) -> bool:
     new, old = (" ".join(h.text.split()).casefold() for h in (hit, kept))
     if not new or not old:
         return new == old and hit.node.metadata.get("bbox") == kept.node.metadata.get("bbox")
-    if {hit.node.metadata.get("kind"), kept.node.metadata.get("kind")} == {"figure", "ocr"}:
+    if {_kind(hit), _kind(kept)} == {"figure", "ocr"}:
         return new in old or old in new
     return new in old or (old in new and len(old) >= MOST * len(new))

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import Field
 
 from sensorium.stores.base import Scored
 
@@ -49,7 +51,7 @@ class ReciprocalRank:
         k: The larger, the less the first ranks stand out.
     """
 
-    def __init__(self, k: float = 60.0) -> None:
+    def __init__(self, k: Annotated[float, Field(ge=0)] = 60.0) -> None:
         self.k = k
 
     def fuse(self, lists: Sequence[Ranked]) -> list[Fused]:

@@ -1,6 +1,8 @@
 """Rerankers: LlamaIndex node postprocessors, by name."""
 
 import importlib
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -30,7 +32,20 @@ def Postprocessor(name: str, options: dict[str, Any] | None = None) -> BaseNodeP
     kind = getattr(module, class_name, None)
     if not (isinstance(kind, type) and issubclass(kind, BaseNodePostprocessor)):
         raise ConfigError(f"{name!r} is no LlamaIndex node postprocessor.")
+    _check_options(kind, options or {})
     try:
         return kind(**(options or {}))
     except (TypeError, ValueError) as fault:
         raise ConfigError(f"The reranker {name!r} refuses its options: {fault}") from fault
+
+
+def _check_options(kind: type[BaseNodePostprocessor], options: Mapping[str, Any]) -> None:
+    """A misspelt option would be dropped: most of these classes ignore what they do not know."""
+    parameters = inspect.signature(kind).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    unknown = [option for option in options if option not in parameters]
+    if unknown:
+        raise ConfigError(
+            f"The reranker {kind.__name__!r} has no option {unknown[0]!r}.", f"It has: {', '.join(parameters)}."
+        )

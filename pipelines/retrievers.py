@@ -18,6 +18,8 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import (
     FilterCondition,
+    FilterOperator,
+    MetadataFilter,
     MetadataFilters,
     VectorStoreQuery,
     VectorStoreQueryMode,
@@ -26,13 +28,14 @@ from pydantic import Field
 
 from sensorium.analysis import terms
 from sensorium.errors import QueryError
+from sensorium.nodes import KINDS, whole_characters
 from sensorium.pipelines.duplicates import fold
 from sensorium.pipelines.fusion import Fused, Fusion, Ranked
 from sensorium.pipelines.results import Hit
 from sensorium.stores.base import Scored, Store, Vector
 
 TopK = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 MAX_QUERY_CHARS = 20_000
 """Longer questions are cut for search: no embedder reads more, and a keyword query of a book finds everything."""
 
@@ -213,7 +216,7 @@ class FusedRetriever(BaseRetriever):
         best = fused[: wanted * 2 + 10]
         nodes = {node.node_id: node for node in self.store.fetch([f.node_id for f in best])}
         hits = [Hit(0, f.score, nodes[f.node_id], f.legs) for f in best if f.node_id in nodes]
-        return fold(hits)
+        return fold(sorted(hits, key=_by_score_and_place))
 
     def _reranked(self, hits: list[Hit], text: str) -> list[Hit]:
         if not self.rerank:
@@ -222,9 +225,11 @@ class FusedRetriever(BaseRetriever):
         scored = [NodeWithScore(node=hit.node, score=hit.score) for hit in hits]
         for postprocessor in self.rerank:
             scored = postprocessor.postprocess_nodes(scored, QueryBundle(text))
+        # A postprocessor may bring nodes of its own, such as neighbours, which no leg has found.
+        found = [by_id.get(s.node.node_id) or Hit(0, 0.0, s.node) for s in scored]
         return [
-            Hit(rank, float(s.score or 0.0), s.node, by_id[s.node.node_id].legs, by_id[s.node.node_id].duplicates)
-            for rank, s in enumerate(scored, 1)
+            Hit(rank, float(s.score or 0.0), s.node, hit.legs, hit.duplicates)
+            for rank, (s, hit) in enumerate(zip(scored, found, strict=True), 1)
         ]
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -237,31 +242,47 @@ class FusedRetriever(BaseRetriever):
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
+def _by_score_and_place(hit: Hit) -> tuple[float, str, int]:
+    # Node ids follow from the folder's path, so ties in their order would differ from machine to machine.
+    return -hit.score, str(hit.node.metadata.get("source", "")), int(hit.node.metadata.get("order", 0))
+
+
 def checked(text: str) -> str:
     """A question that can be searched with: stripped and cut to `MAX_QUERY_CHARS`.
 
     Raises:
         QueryError: nothing is left.
     """
-    # Half of a surrogate pair (from a name or a broken escape) cannot be encoded by any embedder or engine.
-    text = text.encode("utf-8", "replace").decode("utf-8").strip()
+    text = whole_characters(text).strip()
     if not text:
         raise QueryError("The question is empty.", 'Ask for something, e.g. "How many ducks were counted?"')
     return text[:MAX_QUERY_CHARS]
 
 
 def equality(filters: Mapping[str, Any] | None) -> MetadataFilters | None:
-    """LlamaIndex filters from `{key: value}`; a list means any of its values."""
-    from llama_index.core.vector_stores.types import FilterOperator, MetadataFilter
+    """LlamaIndex filters from `{key: value}`; a list means any of its values.
 
+    Raises:
+        QueryError: a kind that no node can have, or something that is neither a value nor a list of values.
+    """
     if not filters:
         return None
-    return MetadataFilters(
-        filters=[
-            MetadataFilter(key=k, value=v, operator=FilterOperator.IN if isinstance(v, list) else FilterOperator.EQ)
-            for k, v in filters.items()
-        ]
-    )
+    if not isinstance(filters, Mapping):
+        raise QueryError(f"Filters are a mapping, not {filters!r}.", 'Write them like {"kind": "table"}.')
+    return MetadataFilters(filters=[_equal(key, value) for key, value in filters.items()])
+
+
+def _equal(key: str, value: Any) -> MetadataFilter:
+    several = isinstance(value, list | tuple | set | frozenset)
+    values = list(value) if several else [value]
+    if any(not isinstance(v, str | int | float) for v in values):
+        raise QueryError(f"The filter on {key!r} is neither a value nor a list of values: {value!r}.")
+    unknown = [v for v in values if v not in KINDS] if key == "kind" else []
+    if unknown:  # it would pass for a kind of which there is nothing
+        raise QueryError(f"There is no kind {unknown[0]!r} of nodes.", f"Kinds: {', '.join(KINDS)}.")
+    if several:
+        return MetadataFilter(key=key, value=values, operator=FilterOperator.IN)
+    return MetadataFilter(key=key, value=value, operator=FilterOperator.EQ)
 
 
 def both(first: MetadataFilters | None, second: MetadataFilters | None) -> MetadataFilters | None:

@@ -166,9 +166,12 @@ class _Assembly:
             if not suffix.startswith("."):
                 self._faults.add(path, f"{suffix!r} is no file suffix", 'a suffix with its dot, e.g. ".epub"',
                                  key=True)  # fmt: skip
-            elif not isinstance(target, str) or not _is_class(target):
+            elif not isinstance(target, str) or not (found := _class(target)):
                 shown = show(target, self._templates.get(path))
                 self._faults.add(path, f"got {shown}", "package.module.Class of a reader that is installed")
+            elif not _is_reader(found):
+                shown = show(target, self._templates.get(path))
+                self._faults.add(path, f"got {shown}", "a subclass of LlamaIndex's BaseReader that needs no arguments")
         return dict(given)
 
     def _limits(self, given: Any) -> Any:
@@ -239,13 +242,23 @@ class _Assembly:
                          one_of(spaces), nearest=nearest(space, spaces), mark=mark)  # fmt: skip
 
 
-def _is_class(target: str) -> bool:
-    """Whether `package.module.Class` can be imported."""
+def _class(target: str) -> type | None:
+    """`package.module.Class`, where it can be imported."""
     module, _, name = target.rpartition(".")
     try:
-        return bool(module) and inspect.isclass(getattr(importlib.import_module(module), name, None))
+        found = getattr(importlib.import_module(module), name, None) if module else None
     except ImportError:
-        return False
+        return None
+    return found if inspect.isclass(found) else None
+
+
+def _is_reader(found: type) -> bool:
+    """Whether a class is a LlamaIndex reader that can be made without arguments."""
+    from llama_index.core.readers.base import BaseReader
+
+    parameters = inspect.signature(found).parameters.values()
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return issubclass(found, BaseReader) and not needed
 
 
 def limits_model() -> type[BaseModel]:

@@ -44,7 +44,7 @@ def kb(documents: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[se
         ("Who leads the training of the tour guides?", "Lindqvist", "report-2024.pdf", "text"),
         ("Until when is the permit for the fog signal of Old Mole valid?", "31 March 2027", "report-2024.pdf", "ocr"),
         ("What was the amount for energy in 2023?", "38", "members-meeting.pptx", "table"),
-        ("What is the total due on the invoice of Brightwater Lamps?", "10,476.00", "invoice.jpg", "figure"),
+        ("What is the total due on the invoice of Brightwater Lamps?", "10,476.00", "invoice.jpg", "ocr"),
     ],
 )
 def test_answers_quote_the_right_place(

@@ -60,7 +60,7 @@ def check_size(picture: "Image", megapixels: float) -> None:
         raise LoadError(
             f"is {width} x {height} pixels ({width * height / 1e6:,.0f} million), over the limit of "
             f"{megapixels:g} million.",
-            "Raise the limit 'pixels' to read it.",
+            "Raise index.limits.pixels to read it.",
         )
 
 

@@ -1,5 +1,6 @@
 """Opening PDF files, and what PyMuPDF raises."""
 
+from pathlib import Path
 from typing import Any
 
 from sensorium.errors import LoadError
@@ -21,17 +22,27 @@ def open_pdf(file: SourceFile, password: str | None) -> Any:
     """
     pymupdf = import_pymupdf()
     try:
-        document = pymupdf.open(file.path)
+        document = _opened(pymupdf, file.path)
     except OSError as fault:
         raise LoadError(f"cannot be read: {fault.strerror or fault}") from fault
     except pdf_errors() as fault:
-        raise LoadError(f"is not a readable PDF: {fault}") from fault
+        # MuPDF's words for most damage are "Failed to open file", and the whole path.
+        words = "it is truncated or damaged" if "ailed to open" in str(fault) else str(fault)
+        raise LoadError(f"is not a readable PDF: {words}") from fault
     try:
         _check(document, password)
     except LoadError:
         document.close()
         raise
     return document
+
+
+def _opened(pymupdf: Any, path: Path) -> Any:
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:  # MuPDF takes names in UTF-8 only; on Linux they may be any bytes
+        return pymupdf.open(stream=path.read_bytes(), filetype="pdf")
+    return pymupdf.open(path)
 
 
 def _check(document: Any, password: str | None) -> None:
@@ -44,4 +55,4 @@ def _check(document: Any, password: str | None) -> None:
         if not document.authenticate(password):
             raise LoadError("is encrypted and the password given is wrong", "Check loaders: {pdf: {password: ...}}.")
     if document.page_count == 0:
-        raise LoadError("has no pages: it is truncated or damaged beyond repair")
+        raise LoadError("has no pages: it is empty, truncated or damaged beyond repair")

@@ -126,7 +126,7 @@ def _check_totals(parts: list[zipfile.ZipInfo], limits: Limits) -> None:
     if total > limits.unpacked_mb * _MB:
         raise LoadError(
             f"the deck unpacks to {total / _MB:,.0f} MiB, over the limit of {limits.unpacked_mb:,} MiB",
-            "Raise the limit unpacked_mb if you trust the file.",
+            "Raise index.limits.unpacked_mb if you trust the file.",
         )
 
 

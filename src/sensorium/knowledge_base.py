@@ -33,6 +33,7 @@ from sensorium.stores.base import SourceRecord, Store
 
 if TYPE_CHECKING:
     from sensorium.pipelines._multimodal.requests import Request
+    from sensorium.pipelines.chat import Chat
 
 Filters = MetadataFilters | Mapping[str, Any] | None
 
@@ -158,6 +159,16 @@ class KnowledgeBase:
             self._pipelines[name] = self._parts.pipeline(name, self._drawer.draw)
         return self._pipelines[name]
 
+    def chat(self, pipeline: str = "default") -> "Chat":
+        """A conversation: with an LLM, follow-up questions are understood from what was said before.
+
+        Raises:
+            QueryError: there is no such pipeline.
+        """
+        from sensorium.pipelines.chat import Chat
+
+        return Chat(self.pipeline(pipeline))
+
     def query_engine(self, name: str = "default") -> RetrieverQueryEngine:
         """A pipeline as a plain LlamaIndex query engine."""
         return self.pipeline(name).query_engine()
@@ -172,7 +183,7 @@ class KnowledgeBase:
         Raises:
             EvidenceError: unknown node, or its source vanished or changed.
         """
-        nodes = self.store.fetch([node_id])
+        nodes = self._parts.archive.fetch([node_id])
         if not nodes:
             raise EvidenceError(
                 f"There is no node {node_id!r}.", "Take a node_id from `search --json` or from a citation."
@@ -190,8 +201,12 @@ class KnowledgeBase:
         return context(self.store, hit.node, scope, max_chars)
 
     def status(self) -> dict[str, Any]:
-        """What is stored where: the engine's facts, sources by status, nodes by kind, spaces and models."""
-        records = list(self.store.sources())
+        """What is stored where: the engine's facts, sources by status, nodes by kind, spaces and models.
+
+        Also of an index that was made with other embedders than those configured now; its `warnings` say so.
+        """
+        store = self._parts.archive
+        records = self.sources()
         kinds: dict[str, int] = {}
         states: dict[str, int] = {}
         for record in records:
@@ -200,13 +215,23 @@ class KnowledgeBase:
                 kinds[kind] = kinds.get(kind, 0) + number
         return {
             "data": str(self.spec.data_folder),
-            "store": self.store.status(),
+            "store": self._with_mismatch(store.status()),
             "folders": sorted({record.root for record in records}),
             "sources": states,
             "nodes": dict(sorted(kinds.items())),
             "spaces": self._parts.space_facts(),
             "problems": [_problem(r) for r in records if r.status != "stored" or r.warnings],
         }
+
+    def _with_mismatch(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._parts.mismatch:
+            return dict(facts)
+        return dict(facts) | {"warnings": [*facts.get("warnings", ()), self._parts.mismatch]}
+
+    def sources(self, pattern: str = "*") -> list[SourceRecord]:
+        """What the ledger says of the sources that a pattern names, as for `delete`."""
+        known = self._parts.archive.sources()
+        return [r for r in known if r.source == pattern or fnmatch.fnmatchcase(r.source, pattern)]
 
     def delete(self, pattern: str) -> list[str]:
         """Remove sources from the index; files are not touched.
@@ -217,9 +242,9 @@ class KnowledgeBase:
         Returns:
             The removed sources.
         """
-        found = [r for r in self.store.sources() if r.source == pattern or fnmatch.fnmatchcase(r.source, pattern)]
+        found = self.sources(pattern)
         for record in found:
-            self.store.remove_source(record.doc_id)
+            self._parts.archive.remove_source(record.doc_id)
         if found:
             self._sweep()
         return [record.source for record in found]
@@ -228,7 +253,8 @@ class KnowledgeBase:
         """Delete pictures that no node names any more."""
         without = MetadataFilter(key="asset", operator=FilterOperator.IS_EMPTY, value=None)
         pictures = MetadataFilters(filters=[without], condition=FilterCondition.NOT)
-        self._parts.assets.sweep({str(node.metadata["asset"]) for node in self.store.get_nodes(filters=pictures)})
+        named = self._parts.archive.get_nodes(filters=pictures)
+        self._parts.assets.sweep({str(node.metadata["asset"]) for node in named})
 
     def close(self) -> None:
         """Release the store's files and connections."""

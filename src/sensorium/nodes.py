@@ -110,7 +110,8 @@ class NodeInfo:
     def metadata(self) -> dict[str, Any]:
         """Flat metadata without the empty values."""
         words = {"title": self.title, "section": self.section, "caption": self.caption}
-        return {"root": self.root, "order": self.order} | {k: v for k, v in words.items() if v} | dict(self.extra)
+        given = {k: whole_characters(v) for k, v in words.items() if v}
+        return {"root": self.root, "order": self.order} | given | dict(self.extra)
 
 
 def source_id(root: str, source: str) -> str:
@@ -124,8 +125,14 @@ def node_id(doc_id: str, evidence: Evidence, order: int, content: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\n".join((doc_id, place, str(order), content))))
 
 
+def whole_characters(text: str) -> str:
+    """Text with question marks for halves of characters (lone surrogates), which no model and no engine takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def text_node(text: str, evidence: Evidence, info: NodeInfo) -> TextNode:
     """A text node with evidence, context words and a deterministic id."""
+    text = whole_characters(text)
     return TextNode(text=text, **_common(text, evidence, info))
 
 
@@ -139,6 +146,7 @@ def picture_node(text: str, evidence: Evidence, info: NodeInfo, image_path: str,
         image_path: Path or URL of the picture file: the original, or an asset.
         asset: Name in the asset store (`<sha256>.<ext>`) when the picture is an asset.
     """
+    text = whole_characters(text)
     fields = _common(text + "\n" + asset, evidence, info)
     if asset:
         fields["metadata"]["asset"] = asset

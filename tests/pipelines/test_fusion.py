@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sensorium.loaders.base import NodeMaker, SourceFile
+from sensorium.nodes import Kind
 from sensorium.pipelines.duplicates import fold
 from sensorium.pipelines.fusion import Fusion, Ranked, ReciprocalRank, RelativeScore
 from sensorium.pipelines.results import Hit
@@ -43,9 +44,9 @@ def test_nothing_found_is_nothing_fused() -> None:
     assert ReciprocalRank().fuse([Ranked("a", 1.0, [])]) == []
 
 
-def hit(text: str, source: str = "a.png", sha256: str = "00", page: int = 1) -> Hit:
+def hit(text: str, source: str = "a.png", sha256: str = "00", page: int = 1, kind: Kind = "ocr") -> Hit:
     file = SourceFile(Path("/x") / source, "/x", source, sha256, "image/png")
-    return Hit(0, 1.0, NodeMaker(file).text("ocr", text, page=page))
+    return Hit(0, 1.0, NodeMaker(file).text(kind, text, page=page))
 
 
 def test_a_picture_and_its_own_words_are_one_hit() -> None:
@@ -53,6 +54,14 @@ def test_a_picture_and_its_own_words_are_one_hit() -> None:
     assert [h.text for h in folded] == ["Total due 610.00 EUR", "Something else"]
     assert [h.rank for h in folded] == [1, 2]
     assert len(folded[0].duplicates) == 1
+
+
+def test_the_words_of_a_picture_stand_for_it_whichever_ranks_first() -> None:
+    picture, words = hit("Total due 610.00 EUR", kind="figure"), hit("Total due 610.00 EUR")
+    assert [h.evidence.kind for h in fold([picture, words])] == ["ocr"]
+    assert [h.evidence.kind for h in fold([words, picture])] == ["ocr"]
+    part = hit("Total due")
+    assert [h.evidence.kind for h in fold([picture, part])] == ["figure"]
 
 
 def test_a_longer_text_with_news_is_kept() -> None:

@@ -91,8 +91,7 @@ def index(
     from sensorium.apps._cli.progress import Meter
 
     for path in paths:
-        if not path.exists():
-            raise typer.BadParameter(f"there is no file or folder {output.printable(str(path))}")
+        options.check_exists(path)
     with _open(config, data) as kb, Meter() as meter:
         report = kb.index(*paths, prune=prune, progress=meter)
     public = report.public()
@@ -137,7 +136,7 @@ def search(
     if as_json:
         output.emit(found)
     else:
-        _lines(output.hits_text(found["hits"], _again(config, data)))
+        _lines(output.hits_text(found["hits"], _again(config, data), more["filters"]))
     return 0
 
 
@@ -151,6 +150,10 @@ def ask(
     pipeline: options.Pipeline = "default",
     filter_: options.Filter = None,
     batch: options.Batch = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the words as the model writes them.")] = False,
+    show_prompt: Annotated[
+        bool, typer.Option("--show-prompt", help="Print what would be sent (pictures as files), and send nothing.")
+    ] = False,
     config: options.Config = None,
     data: options.Data = None,
     as_json: options.Json = False,
@@ -158,6 +161,8 @@ def ask(
 ) -> int:
     """Answer a question with citations that open."""
     _check_question(query, image, audio, batch)
+    if batch is not None and (stream or show_prompt):
+        raise typer.BadParameter("--batch goes without --stream and --show-prompt")
     more: dict[str, Any] = {"top_k": top_k, "pipeline": pipeline, "filters": options.filters(filter_)}
     with _reading(config, data) as kb:
 
@@ -168,6 +173,17 @@ def ask(
             from sensorium.apps._cli.batch import run
 
             return run(batch, lambda asked: answer(asked.question, asked.image, asked.audio))
+        if show_prompt:
+            from sensorium.apps._cli.prompt import show as show_request
+
+            show_request(kb.request(_clean(query or ""), image=image, audio=audio, **more), as_json)
+            return 0
+        if stream and not as_json:
+            from sensorium.apps._cli.stream import follow
+
+            given = follow(kb.astream(_clean(query or ""), image=image, audio=audio, **more))
+            _lines(output.citations_text(given, _again(config, data)))
+            return 0
         given = answer(query or "", image, audio)
     if as_json:
         output.emit(given)
@@ -337,9 +353,16 @@ def _reading(config: Path | None, data: Path | None) -> "KnowledgeBase":
     from sensorium.errors import QueryError
 
     kb = _open(config, data)
-    folder = kb.spec.data_folder
-    if kb.spec.store.name == "sqlite" and not folder.exists():
-        raise QueryError(f"There is no index in {folder}.", f"Make one: sensorium index FOLDER{_again(config, data)}")
+    if kb.spec.store.name == "sqlite":
+        from sensorium.stores.sqlite import FILE_NAME
+
+        folder = kb.spec.data_folder
+        fault = options.look(folder / FILE_NAME)
+        if isinstance(fault, FileNotFoundError | NotADirectoryError):
+            hint = f"Make one: sensorium index FOLDER{_again(config, data)}"
+            raise QueryError(f"There is no index in {folder}.", hint)
+        if fault is not None:
+            raise QueryError(f"The index in {folder} cannot be reached: {fault.strerror}.", "Check the path (--data).")
     return kb
 
 
@@ -379,7 +402,7 @@ def _matching(kb: "KnowledgeBase", patterns: list[str]) -> list[str]:
 
     from sensorium.errors import QueryError
 
-    known = [record.source for record in kb.store.sources()]
+    known = [record.source for record in kb.sources()]
     found: list[str] = []
     for pattern in patterns:
         names = [name for name in known if name == pattern or fnmatch.fnmatchcase(name, pattern)]

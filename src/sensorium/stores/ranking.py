@@ -7,7 +7,10 @@ import numpy as np
 from sensorium.stores.base import Scored, Vector
 
 POOL = 100
-"""Candidates that hybrid and MMR look at, at least."""
+"""Candidates that MMR looks at, at least."""
+FUSED = 30
+"""Candidates of each search that hybrid looks at, at least. The same in every engine, as scores are scaled over them;
+few, as each costs a server time."""
 DIVERSIFIED = 1000
 """Candidates that MMR looks at, at most; so it finds no more hits either. Its time grows with their square."""
 

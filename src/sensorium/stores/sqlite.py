@@ -12,7 +12,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
@@ -20,7 +20,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
     VectorStoreQueryMode,
 )
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from sensorium.errors import QueryError, SpaceError, StoreError
 from sensorium.stores._sqlite import ledger, schema
@@ -42,7 +42,7 @@ from sensorium.stores._sqlite.writing import (
 from sensorium.stores.base import Scored, SourceRecord, Space, Stage, Store, Vector
 from sensorium.stores.checking import query_matrix, restore_node, space_of
 from sensorium.stores.filters import restricts
-from sensorium.stores.ranking import DIVERSIFIED, POOL, diversified, max_sim, pooled, ranked, weighted
+from sensorium.stores.ranking import DIVERSIFIED, FUSED, POOL, diversified, max_sim, pooled, ranked, weighted
 
 FILE_NAME = "index.sqlite3"
 MAX_MATRIX_MB = 1000.0
@@ -83,8 +83,8 @@ class SqliteStore(Store):
         *,
         data: Path,
         spaces: Sequence[Space] | None = None,
-        busy_timeout_s: float = 60.0,
-        warn_vectors: int = 250_000,
+        busy_timeout_s: Annotated[float, Field(ge=0)] = 60.0,
+        warn_vectors: Annotated[int, Field(ge=1)] = 250_000,
     ) -> None:
         super().__init__()
         schema.probe()
@@ -188,8 +188,8 @@ class SqliteStore(Store):
         if not 0.0 <= alpha <= 1.0:
             raise QueryError(f"alpha must lie in 0..1, got {alpha}.")
         top_k = query.similarity_top_k if query.hybrid_top_k is None else query.hybrid_top_k
-        dense = self._dense(query, matrix, max(POOL, top_k, query.similarity_top_k)) if alpha > 0 else []
-        text = self._text(query, max(POOL, top_k, query.sparse_top_k or 0)) if alpha < 1 else []
+        dense = self._dense(query, matrix, max(FUSED, 2 * top_k, query.similarity_top_k)) if alpha > 0 else []
+        text = self._text(query, max(FUSED, 2 * top_k, query.sparse_top_k or 0)) if alpha < 1 else []
         return weighted(dense, text, alpha, top_k)
 
     def _mmr(self, query: VectorStoreQuery, top_k: int) -> list[Scored]:
@@ -429,7 +429,8 @@ def _file(data: Path) -> Path:
     try:
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"The data folder {data} cannot be made: {error}.", "Choose another one (--data).") from error
+        reason = "a file of that name is there" if isinstance(error, FileExistsError) else error.strerror or error
+        raise StoreError(f"The data folder {data} cannot be made: {reason}.", "Choose another one (--data).") from error
     return data / FILE_NAME
 
 

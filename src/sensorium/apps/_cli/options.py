@@ -1,9 +1,12 @@
 """Options that several verbs share."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sensorium.apps._cli.output import printable
 
 DEFAULT_CONFIG = "config.yaml"
 
@@ -42,8 +45,31 @@ Batch = Annotated[
 
 def config_file(given: Path | None) -> Path | None:
     """The configuration file to use: the given one, else the default one if it is there."""
+    # One that is there but cannot be read is a fault that loading it names, and no reason for the defaults.
     default = Path(DEFAULT_CONFIG)
-    return given if given is not None else default if default.is_file() else None
+    return given if given is not None else None if isinstance(look(default), FileNotFoundError) else default
+
+
+def look(path: Path) -> OSError | None:
+    """What keeps a path from being looked at; None for nothing. A broken link can be looked at."""
+    try:
+        os.lstat(path)
+    except OSError as fault:
+        return fault
+    return None
+
+
+def check_exists(path: Path) -> None:
+    """Check a path that a user named.
+
+    Raises:
+        typer.BadParameter: it is not there, or cannot be reached.
+    """
+    fault = look(path)
+    if isinstance(fault, FileNotFoundError):
+        raise typer.BadParameter(f"there is no file or folder {printable(str(path))}")
+    if fault is not None:
+        raise typer.BadParameter(f"{printable(str(path))} cannot be reached: {fault.strerror}")
 
 
 _NUMBERS = {"page": int, "slide": int, "order": int, "start_s": float, "end_s": float}

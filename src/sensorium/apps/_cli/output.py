@@ -24,6 +24,11 @@ def say(text: str = "") -> None:
     _write(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace") + b"\n")
 
 
+def pour(text: str) -> None:
+    """Print a piece of a line at once."""
+    _write(printable(text, lines=True).encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
+
+
 def note(text: str) -> None:
     """Print a line on stderr."""
     raw = text.encode(sys.stderr.encoding or "utf-8", "backslashreplace") + b"\n"
@@ -81,29 +86,47 @@ def answer_text(answer: Mapping[str, Any], again: str) -> Iterable[str]:
         answer: `Answer.public()`.
         again: Options of this run that `show` needs too, e.g. ` --data kb`.
     """
-    yield from _wrapped(answer["answer"], "")
+    words = answer["answer"]
+    if answer["abstained"] and answer["citations"]:
+        words = words.split("\n", 1)[0]  # the passages follow below, with their places
+    yield from _wrapped(words, "")
+    yield from citations_text(answer, again)
+
+
+def citations_text(answer: Mapping[str, Any], again: str) -> Iterable[str]:
+    """Lines behind the words of an answer; arguments as of `answer_text`."""
+    for remark in answer.get("notes", ()):
+        yield ""
+        yield from _wrapped(f"Note: {remark}", "")
     citations = answer["citations"]
-    if answer["abstained"] and citations:
+    if answer["abstained"] and citations and not answer["answer"].split("\n", 1)[0].endswith(":"):
         yield ""
         yield "The closest passages, which do not confirm an answer:"
     for citation in citations:
+        verdict = f" ({citation['verdict']})" if citation.get("verdict") else ""
         yield ""
-        yield f"[{citation['marker']}] {place(citation['evidence'])}"
-        yield from _wrapped(f'"{citation["quote"]}"', "    ")
+        yield f"[{citation['marker']}] {place(citation['evidence'])}{verdict}"
+        if citation["quote"]:
+            yield from _wrapped(f'"{citation["quote"]}"', "    ")
     if citations:
+        marker, node = citations[0]["marker"], citations[0]["node_id"]
         yield ""
-        yield f"To see [{citations[0]['marker']}]: sensorium show {citations[0]['node_id']} -o crop.png{again}"
+        yield f"To see [{marker}]: sensorium show {node} -o crop.png{again}"
 
 
-def hits_text(hits: list[Mapping[str, Any]], again: str) -> Iterable[str]:
-    """Lines of a list of hits; `again` as in `answer_text`."""
+def hits_text(hits: list[Mapping[str, Any]], again: str, filters: Mapping[str, Any] | None = None) -> Iterable[str]:
+    """Lines of a list of hits; `again` as in `answer_text`, `filters` for the case that there are none."""
     if not hits:
-        yield "Nothing found."
+        yield f"Nothing found with {_filters_text(filters)}." if filters else "Nothing found."
     for hit in hits:
         yield f"{hit['rank']}. {place(hit['evidence'])}, score {hit['score']:.4g}"
         text = " ".join(hit["text"].split())
         yield from _wrapped(text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …", "   ")
         yield f"   sensorium show {hit['node_id']} -o crop.png{again}"
+
+
+def _filters_text(filters: Mapping[str, Any]) -> str:
+    return " and ".join(printable(f"{key}={value}") for key, value in filters.items())
 
 
 def report_text(report: Mapping[str, Any]) -> Iterable[str]:

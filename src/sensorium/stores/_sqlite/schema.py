@@ -158,14 +158,15 @@ def facts(space: Space) -> dict[str, object]:
 
 
 def _check_space(space: Space, recorded: Mapping[str, tuple[int, Space, bool]]) -> None:
-    hint = "Index again into another data folder (--data), or empty this one with: sensorium delete --all"
+    hint = "Index again into another data folder (--data), or empty this one first: sensorium delete --all"
     _, old, complete = recorded.get(space.name, (0, None, False))
     if old is None or not complete:
         raise SpaceError(f"The index has nodes without vectors in the space {space.name!r}.", hint)
     before, now = facts(old), facts(space)
     changes = [f"{key} {before[key]!r} is now {now[key]!r}" for key in now if before[key] != now[key]]
     if changes:
-        raise SpaceError(f"The space {space.name!r} was indexed otherwise: {', '.join(changes)}.", hint)
+        how = "otherwise" if before["revision"] == now["revision"] else "by another embedder"
+        raise SpaceError(f"The space {space.name!r} was indexed {how}: {', '.join(changes)}.", hint)
 
 
 def rewrite(connection: sqlite3.Connection, spaces: Sequence[Space]) -> None:
