@@ -24,10 +24,10 @@ check: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/mypy
 
 unit: $(VENV)/.installed ## the fast tests only
-	$(BIN)/pytest -m "not e2e and not integration" tests
+	$(BIN)/pytest -n 2 -m "not e2e and not integration" tests
 
-test: check ## all checks and all the tests
-	$(BIN)/pytest tests
+test: check unit ## all checks and all the tests
+	$(BIN)/pytest -m "e2e or integration" tests
 
 demo: ## a new environment, install, index examples, ask, show (needs no key and no server)
 	$(PYTHON) -m venv $(DEMO)/venv

@@ -13,6 +13,8 @@ def test_every_public_name_can_be_imported() -> None:
 
 
 def test_importing_it_loads_nothing_heavy() -> None:
-    script = "import sensorium, sys; print(*sorted({'llama_index', 'numpy', 'pymupdf', 'onnxruntime'} & set(sys.modules)))"
+    script = (
+        "import sensorium, sys; print(*sorted({'llama_index', 'numpy', 'pymupdf', 'onnxruntime'} & set(sys.modules)))"
+    )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""

@@ -35,4 +35,3 @@ def _whole(module: ModuleType, name: str) -> Any:
     module.__dict__.pop("__getattr__", None)
     spec.loader.exec_module(module)
     return getattr(module, name)
-
