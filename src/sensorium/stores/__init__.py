@@ -4,3 +4,9 @@ from sensorium.registry import Registry
 
 STORES = Registry("store", supplied=("data", "spaces"))
 STORES.add("sqlite", "sensorium.stores.sqlite:SqliteStore", summary="embedded, no set-up")
+STORES.add(
+    "weaviate",
+    "sensorium.stores.weaviate:WeaviateStore",
+    value_option="url",
+    summary="a server: large collections, several machines",
+)

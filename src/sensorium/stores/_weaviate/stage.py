@@ -1,0 +1,143 @@
+"""A staged update: a generation that is written, verified and published."""
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from threading import Lock
+
+from llama_index.core.schema import BaseNode
+
+from sensorium.errors import PartialWriteError, StoreError
+from sensorium.stores._weaviate.connection import UnreachableError
+from sensorium.stores._weaviate.encoding import Prepared
+from sensorium.stores._weaviate.engine import Running
+from sensorium.stores._weaviate.manifest import Update
+from sensorium.stores._weaviate.parts import Parts
+from sensorium.stores.base import SourceRecord, Stage, Vectors
+from sensorium.stores.checking import refuse
+
+
+class WeaviateStage(Stage):
+    """A new version of one source on its way into Weaviate.
+
+    Small batches are gathered and written beside what the caller does meanwhile, so that what the server refuses is
+    raised by a later call of `add`, or by `publish`.
+
+    Args:
+        parts: Of the store.
+        doc_id: The source.
+    """
+
+    def __init__(self, parts: Parts, doc_id: str) -> None:
+        self._parts = parts
+        self._doc = doc_id
+        self._lock = Lock()
+        self._update: Update | None = None
+        self._closed = False
+        self._waiting: list[Prepared] = []
+        self._writing: tuple[list[Prepared], Running[dict[str, str]]] | None = None
+        self._cut = False
+        self._kinds: Counter[str] = Counter()
+        self._ids: set[str] = set()
+        self._written: defaultdict[str, list[uuid.UUID]] = defaultdict(list)
+
+    def add(self, nodes: Sequence[BaseNode], vectors: Vectors) -> None:
+        """See `Stage.add`. Nodes of other sources are refused, as are ids that were staged before."""
+        self._check(nodes)
+        prepared = self._parts.prepare(nodes, vectors)
+        with self._lock:
+            self._check_open()
+            self._ids.update(node.id for node in prepared)
+            self._waiting += prepared
+            if len(self._waiting) >= self._parts.batch:
+                self._flush()
+
+    def publish(self, record: SourceRecord) -> None:
+        """See `Stage.publish`."""
+        if record.doc_id != self._doc:
+            raise StoreError(f"The staged source is {self._doc}, the record is of {record.doc_id}.")
+        with self._lock:
+            self._check_open()
+            update = self._flush()
+            self._collect()
+            self._check_counts(record, update)
+            self._parts.check_owners(self._doc, sorted(self._ids))
+            self._parts.writer.verify(self._written)
+            self._parts.mark_incomplete()
+            self._parts.generations.publish(update, record)
+            self._closed = True
+        self._parts.sweep()
+
+    def discard(self) -> None:
+        """See `Stage.discard`."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                with suppress(StoreError):
+                    self._collect()
+                if self._update is not None:
+                    self._give_up(self._update)
+
+    def _flush(self) -> Update:
+        """Write what waits, beside what the caller does meanwhile; the first write announces the update."""
+        self._collect()
+        generations = self._parts.generations
+        update = generations.touch(self._update) if self._update else generations.begin(self._doc)
+        self._update = update
+        nodes, self._waiting = self._waiting, []
+        if nodes:
+            self._writing = nodes, Running(lambda: self._parts.writer.insert(nodes, update.generation))
+        return update
+
+    def _collect(self) -> None:
+        """Wait for the batch that is being written, and note down what is stored of it."""
+        if self._writing is None or self._update is None:
+            return
+        (nodes, running), self._writing = self._writing, None
+        try:
+            failed = running.result()
+        except BaseException:
+            self._cut = True
+            raise
+        for node in nodes:
+            if node.id not in failed:
+                self._kinds[node.kind] += 1
+                for space in node.spaces:
+                    self._written[space].append(node.uuid(self._update.generation))
+        if failed:
+            raise PartialWriteError([node.id for node in nodes if node.id not in failed], failed)
+
+    def _give_up(self, update: Update) -> None:
+        """Clear away what was written, or leave that for later where the server cannot be asked or is still at it."""
+        generations = self._parts.generations
+        if self._cut:
+            generations.leave(update)
+            return
+        try:
+            generations.discard(update)
+        except UnreachableError:
+            generations.leave(update)
+
+    def _check(self, nodes: Sequence[BaseNode]) -> None:
+        failed: dict[str, str] = {}
+        seen: set[str] = set()
+        for node in nodes:
+            if node.ref_doc_id != self._doc:
+                failed[node.node_id] = f"it belongs to the source {node.ref_doc_id}, not to {self._doc}"
+            elif node.node_id in self._ids or node.node_id in seen:
+                failed[node.node_id] = "another node of this id was staged before"
+            seen.add(node.node_id)
+        refuse(nodes, failed)
+
+    def _check_counts(self, record: SourceRecord, update: Update) -> None:
+        """Compare what is stored with what was added and with what the record says."""
+        stored = self._parts.stored_counts(update.generation)
+        wanted = {kind: count for kind, count in record.counts.items() if count}
+        for expected, whose in ((dict(self._kinds), "were added"), (wanted, "are in the record")):
+            if stored != expected:
+                raise StoreError(f"Source {self._doc}: {stored} nodes are stored, but {expected} {whose}.")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"The update of the source {self._doc} was published or discarded already.")

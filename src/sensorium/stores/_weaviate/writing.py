@@ -1,0 +1,208 @@
+"""Writing nodes so that they are stored, indexed and found.
+
+Weaviate stores an object and then indexes its vectors. What interrupts it between the two (a deadline, a lost
+connection, a kill) leaves objects that are counted and fetched but that no vector search returns, and inserting
+them again changes nothing, since an equal object is skipped. So: batches are never cut off by us; after any doubt a
+batch is deleted by id and inserted again; a barrier write flushes what is still in buffers; and what was written is
+read back through the vector index of each space before anyone is told that it is there.
+"""
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from weaviate.classes.data import DataObject
+from weaviate.classes.query import Filter
+
+from sensorium.errors import StoreError
+from sensorium.stores._weaviate.encoding import Prepared, named_vectors
+from sensorium.stores._weaviate.engine import Engine, Found
+from sensorium.stores._weaviate.names import BARRIER, GENERATION, NODE_ID, row_uuid
+from sensorium.stores.base import Space
+
+MOST_BYTES = 32_000_000
+"""Vectors in one request; Weaviate takes messages of 100 MB."""
+_PAGE = 1000
+_ATTEMPTS = 3
+_PASSING = ("deadline", "unavailable", "timeout", "timed out", "shutting down", "queue", "connection")
+_PAUSE_S = 0.4
+_STEADY = 4
+_T = TypeVar("_T")
+
+
+class Writer:
+    """Inserts, flushes and verifies.
+
+    Args:
+        engine: The collections.
+        spaces: The spaces, by name.
+        batch: Nodes in one request.
+        barriers: Objects of a barrier, enough to reach every shard.
+    """
+
+    def __init__(self, engine: Engine, spaces: Mapping[str, Space], batch: int, barriers: int) -> None:
+        self._engine = engine
+        self._searchable = [space for space in spaces.values() if space.searchable]
+        self._batch = batch
+        self._barriers = barriers
+
+    def insert(self, nodes: Sequence[Prepared], generation: str) -> dict[str, str]:
+        """Store nodes in one generation.
+
+        Returns:
+            Id and reason of the nodes that the server refused; the others are stored.
+
+        Raises:
+            StoreError: the server cannot be written to.
+        """
+        failed: dict[str, str] = {}
+        for part in self._batches(nodes):
+            refused = self._insert([node.object(generation) for node in part])
+            failed |= {part[index].id: reason for index, reason in refused.items()}
+        return failed
+
+    def _insert(self, objects: Sequence[DataObject[Any, Any]]) -> dict[int, str]:
+        """One batch. What may have been cut off on its way is deleted and written again."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                if attempt:
+                    self._engine.connection.wait_ready()
+                    self._settle()
+                    self._engine.delete_each([o.uuid for o in objects])  # type: ignore[misc]
+                refused = self._engine.insert(objects)
+            except StoreError as error:
+                cut = error
+                continue
+            self._check_writable(refused.values())
+            return self._again(objects, refused)
+        raise cut
+
+    def _again(self, objects: Sequence[DataObject[Any, Any]], refused: dict[int, str]) -> dict[int, str]:
+        """Once more those that were refused for a reason that passes."""
+        passing = [i for i, reason in refused.items() if any(word in reason.lower() for word in _PASSING)]
+        if not passing:
+            return refused
+        self._settle()
+        self._engine.delete_each([objects[i].uuid for i in passing])  # type: ignore[misc]
+        again = self._engine.insert([objects[i] for i in passing])
+        kept = {i: reason for i, reason in refused.items() if i not in set(passing)}
+        return kept | {passing[i]: reason for i, reason in again.items()}
+
+    def _check_writable(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            if "read-only" in reason:
+                raise StoreError(
+                    f"Weaviate at {self._engine.connection.address.url} is in read-only mode: {reason}.",
+                    "Its disk may be full; free some space.",
+                )
+
+    def _settle(self) -> None:
+        """Wait until a batch that was cut off no longer grows: the server may go on with it."""
+        end = time.monotonic() + self._engine.connection.timeout_s
+        before, same = -1, 0
+        while same < _STEADY and time.monotonic() < end:
+            count = self._engine.count(True)
+            same = same + 1 if count == before else 0
+            before = count
+            time.sleep(_PAUSE_S)
+
+    def _batches(self, nodes: Sequence[Prepared]) -> Iterator[list[Prepared]]:
+        part: list[Prepared] = []
+        size = 0
+        for node in nodes:
+            bytes_of = sum(v.nbytes for v in node.vectors.values()) + sum(
+                len(v) for v in node.properties.values() if isinstance(v, str)
+            )
+            if part and (len(part) >= self._batch or size + bytes_of > MOST_BYTES):
+                yield part
+                part, size = [], 0
+            part.append(node)
+            size += bytes_of
+        if part:
+            yield part
+
+    # Making sure ------------------------------------------------------------------------------------------
+
+    def barrier(self) -> None:
+        """Flush the logs of the vector indexes: a write without vectors, with a value that changes."""
+        objects = [
+            DataObject(
+                uuid=row_uuid("barrier", str(i)), properties={NODE_ID: uuid.uuid4().hex, GENERATION: BARRIER}, vector={}
+            )
+            for i in range(self._barriers)
+        ]
+        for reason in self._insert(objects).values():
+            raise StoreError(f"Weaviate refuses the barrier write: {reason}")
+
+    def verify(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> None:
+        """Find every object through every vector index that it belongs to; mend those that are not found.
+
+        Args:
+            expected: For each space the objects that have a vector in it.
+
+        Raises:
+            StoreError: some stay lost.
+        """
+        self.barrier()
+        for _ in range(_ATTEMPTS):
+            lost = self.lost(expected)
+            if not lost:
+                return
+            renamed = self.mend(lost)
+            expected = {space: [renamed.get(i, i) for i in ids] for space, ids in expected.items()}
+        raise StoreError(
+            f"{len(lost)} nodes are stored, but Weaviate's vector index does not return them, even after writing "
+            "them again.",
+            "Look at the server's log.",
+        )
+
+    def lost(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
+        """Objects that a vector index does not return."""
+        missing: set[uuid.UUID] = set()
+        for space in self._searchable:
+            anywhere = np.zeros((1, space.dimension), dtype=np.float32)
+            anywhere[0, 0] = 1.0
+            for ids in pages(expected.get(space.name, ())):
+                condition = Filter.by_id().contains_any(list(ids))
+                found = self._engine.near(space, anywhere, len(ids), condition, [])
+                missing |= set(ids) - {f.uuid for f in found}
+        return missing
+
+    def mend(self, uuids: Iterable[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+        """Write stored objects again as they are, under new ids; only then does Weaviate index them.
+
+        The old ones go when the new ones are there, so that a kill in between loses nothing.
+
+        Returns:
+            New id by old id; without those that are not stored.
+        """
+        names = [p.name for p in self._engine.data.config.get(simple=True).properties]
+        vectors = named_vectors(self._searchable)
+        renamed: dict[uuid.UUID, uuid.UUID] = {}
+        for ids in pages(sorted(uuids), self._batch):
+            found = self._engine.find(Filter.by_id().contains_any(list(ids)), names, vectors)
+            hidden = set(ids) - {f.uuid for f in found}
+            found += [f for one in hidden for f in self._engine.by_uuid(one, names, vectors)]
+            copies = [_copy(f) for f in found]
+            for reason in self._insert(copies).values() if copies else ():
+                raise StoreError(f"A node that was to be mended is refused by Weaviate: {reason}", "Index again.")
+            renamed |= {f.uuid: copy.uuid for f, copy in zip(found, copies, strict=True)}  # type: ignore[misc]
+        self.barrier()
+        self._engine.delete_each(list(renamed))
+        return renamed
+
+
+def _copy(found: Found) -> DataObject[Any, Any]:
+    return DataObject(
+        uuid=uuid.uuid5(found.uuid, "mended"),
+        properties={name: value for name, value in found.properties.items() if value is not None},
+        vector={name: vector for name, vector in found.vectors.items() if len(vector)},
+    )
+
+
+def pages(values: Sequence[_T], size: int = _PAGE) -> Iterator[Sequence[_T]]:
+    """Parts of a sequence."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
