@@ -7,6 +7,7 @@ from sensorium.loaders._pdf.layout import LayoutMode
 from sensorium.loaders._pdf.ocr import OcrMode
 from sensorium.loaders._pdf.opening import open_pdf, pdf_errors
 from sensorium.loaders.base import Item, Loader, Picture, SourceFile, Tools
+from sensorium.loaders.mupdf import import_pymupdf
 from sensorium.nodes import Evidence
 
 _WINDOW = 32  # pages read ahead: enough to know the body type and the running headers
@@ -46,6 +47,8 @@ class PdfLoader(Loader):
             yield from Reader(document, file, tools, self._layout, self._ocr).read(_WINDOW)
         finally:
             document.close()
+            # MuPDF keeps what it decoded, up to 256 MB, also of documents that are closed.
+            import_pymupdf().TOOLS.store_shrink(100)
 
     def picture(self, file: SourceFile, evidence: Evidence) -> Picture:
         """The region of the evidence with a small margin, or the whole page, at 150 dpi.
