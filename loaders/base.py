@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Protocol
 from llama_index.core.readers.base import BaseReader
 from llama_index.core.schema import Document, ImageDocument, ImageNode, TextNode
 
-from sensorium.errors import LoadError
+from sensorium.errors import EvidenceError, LoadError
 from sensorium.nodes import Box, Evidence, Kind, NodeInfo, content_digest, picture_node, source_id, text_node
 from sensorium.ocr_types import OcrEngine, OcrLine
+from sensorium.speech_types import SpeechEngine
 
 
 @dataclass(frozen=True)
@@ -24,22 +25,28 @@ class Limits:
     """What one source may cost. A source beyond a limit fails or is cut with a fault; it never takes others down.
 
     Attributes:
-        seconds: Wall time for a source, before `seconds_per_page`.
+        seconds: Wall time for a source, before `seconds_per_page` and `seconds_per_minute`.
         seconds_per_page: More wall time for each page or slide.
+        seconds_per_minute: More wall time for each minute of a recording that is done, or at work.
         memory_mb: Address space that the parser may take beyond what its process holds at start.
         file_mb: Size of the file.
         pages: Pages, slides or frames.
-        pixels: Pixels of one picture, in millions.
+        pixels: Pixels of one picture (of a video: one frame), in millions.
         unpacked_mb: Unpacked size of an archive (a deck).
+        media_hours: Length of a recording.
+        streams: Streams of a recording: sound, pictures, captions and data together.
     """
 
     seconds: float = 120
     seconds_per_page: float = 5
+    seconds_per_minute: float = 60
     memory_mb: int = 2048
     file_mb: int = 2048
     pages: int = 5000
     pixels: float = 100
     unpacked_mb: int = 512
+    media_hours: float = 12
+    streams: int = 64
 
 
 class Assets(Protocol):
@@ -51,6 +58,23 @@ class Assets(Protocol):
 
     def path(self, name: str) -> str:
         """Path or URL of an asset."""
+        ...
+
+
+class Parts(Protocol):
+    """Finished parts of slow sources (recognised speech, found scenes), so that a killed run goes on from there."""
+
+    def get(self, key: str) -> bytes | None:
+        """What was put under this key, or None."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep a finished part.
+
+        Args:
+            key: Names the source's digest, what was done to it with which settings, and which part it is.
+            data: Its result.
+        """
         ...
 
 
@@ -80,11 +104,21 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Tools:
-    """What loaders use: OCR (None: switched off), the asset store (None: keep no pictures), and limits."""
+    """What loaders use; None means: switched off.
+
+    Attributes:
+        ocr: Text recognition.
+        assets: Where pictures are kept.
+        limits: What one source may cost.
+        speech: Speech recognition.
+        parts: Where finished parts of a long recording are kept.
+    """
 
     ocr: OcrEngine | None = None
     assets: Assets | None = None
     limits: Limits = field(default_factory=Limits)
+    speech: SpeechEngine | None = None
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +138,19 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class Advance:
+    """How far a loader is in a recording; yield one before its first part, and after each (of some minutes at most).
+
+    Attributes:
+        done_s: Seconds of the recording that are done.
+        total_s: Its length.
+    """
+
+    done_s: float
+    total_s: float
+
+
+@dataclass(frozen=True)
 class Picture:
     """Encoded picture or clip: what `asset()` of a citation gives.
 
@@ -118,7 +165,15 @@ class Picture:
     note: str = ""
 
 
-Item = TextNode | ImageNode | Fault
+@dataclass(frozen=True)
+class Word:
+    """A word as it stands on a page or picture: its text, and its box in fractions of the whole."""
+
+    text: str
+    box: Box
+
+
+Item = TextNode | ImageNode | Fault | Advance
 
 
 class NodeMaker:
@@ -187,6 +242,33 @@ class Loader(BaseReader, ABC):
             EvidenceError: there is nothing to draw.
         """
 
+    def clip(self, file: SourceFile, evidence: Evidence) -> Picture:
+        """The clip of a recording that the evidence points at, in a format that browsers play.
+
+        Raises:
+            EvidenceError: this is no recording, or nothing there can be decoded.
+        """
+        raise EvidenceError(
+            f"{file.source} is no recording: there is no clip to cut.",
+            'Ask for a picture: a name that ends in .png, or `asset("picture")`.',
+        )
+
+    def words(self, file: SourceFile, evidence: Evidence, ocr: OcrEngine | None = None) -> list[Word]:
+        """Words of the evidence's region with their boxes, in reading order, for finding a quote in it.
+
+        Args:
+            file: The source.
+            evidence: Which region.
+            ocr: Recognises text in its picture; None: only what is written in the file as text.
+
+        Returns:
+            None at all where the format has none.
+
+        Raises:
+            EvidenceError: the region cannot be read.
+        """
+        return []
+
     def lazy_load_data(self, file: str | Path, extra_info: dict[str, Any] | None = None,
                        **_: Any) -> Iterable[Document]:  # fmt: skip
         """LlamaIndex's reader interface: one `Document` (or `ImageDocument`) a node, faults as warnings."""
@@ -196,6 +278,8 @@ class Loader(BaseReader, ABC):
         for item in self.load(local_file(path), Tools()):
             if isinstance(item, Fault):
                 warnings.warn(f"{path}: {item}", stacklevel=2)
+                continue
+            if isinstance(item, Advance):
                 continue
             item.metadata |= extra_info or {}
             yield _document(item)
@@ -244,6 +328,6 @@ def _document(node: TextNode) -> Document:
 
 
 __all__ = [
-    "Assets", "Fault", "Item", "Limits", "Loader", "NodeMaker", "OcrEngine", "OcrLine", "Picture", "SourceFile",
-    "Tools", "content_digest", "local_file",
+    "Advance", "Assets", "Fault", "Item", "Limits", "Loader", "NodeMaker", "OcrEngine", "OcrLine", "Parts", "Picture",
+    "SourceFile", "Tools", "Word", "content_digest", "local_file",
 ]  # fmt: skip

@@ -11,8 +11,8 @@ from pydantic import Field
 from sensorium.errors import EvidenceError, LoadError
 from sensorium.loaders._image.captions import caption
 from sensorium.loaders._image.frames import DAMAGED, frame_count, is_turned, opened, upright
-from sensorium.loaders.base import Fault, Item, Loader, NodeMaker, Picture, SourceFile, Tools
-from sensorium.loaders.ocr_text import OcrBlock, ocr_blocks
+from sensorium.loaders.base import Fault, Item, Loader, NodeMaker, OcrEngine, Picture, SourceFile, Tools, Word
+from sensorium.loaders.ocr_text import OcrBlock, ocr_blocks, words_of_lines
 from sensorium.nodes import FULL, Box, Evidence
 
 if TYPE_CHECKING:
@@ -111,14 +111,27 @@ class ImageLoader(Loader):
 
     def picture(self, file: SourceFile, evidence: Evidence) -> Picture:
         """The picture, upright and on white, cropped to the evidence's box."""
-        try:
-            with opened(file.path, _SHOW_MEGAPIXELS) as source:
-                shown = upright(source, evidence.page or 1, _SHOW_MEGAPIXELS)
-        except LoadError as fault:
-            raise EvidenceError(f"{file.source} {fault}") from fault
+        shown = _shown(file, evidence)
         crop = shown.crop(_pixel_box(evidence.bbox or FULL, shown.size))
         data, suffix = _encoded(crop, _LONGEST, photo=crop.width * crop.height > _SMALL)
         return Picture(data, "image/jpeg" if suffix == ".jpg" else "image/png")
+
+    def words(self, file: SourceFile, evidence: Evidence, ocr: OcrEngine | None = None) -> list[Word]:
+        """See `Loader.words`; a picture has none but those that are recognised."""
+        if ocr is None:
+            return []
+        shown = _shown(file, evidence)
+        left, top, right, bottom = _pixel_box(evidence.bbox or FULL, shown.size)
+        region = (left / shown.width, top / shown.height, right / shown.width, bottom / shown.height)
+        return words_of_lines(ocr.read(shown.crop((left, top, right, bottom))), region)
+
+
+def _shown(file: SourceFile, evidence: Evidence) -> "Image":
+    try:
+        with opened(file.path, _SHOW_MEGAPIXELS) as source:
+            return upright(source, evidence.page or 1, _SHOW_MEGAPIXELS)
+    except LoadError as fault:
+        raise EvidenceError(f"{file.source} {fault}") from fault
 
 
 def _file_words(source: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+from sensorium.loaders.base import Word
 from sensorium.nodes import Box
 from sensorium.ocr_types import OcrLine
 
@@ -51,6 +52,24 @@ def ocr_blocks(lines: Sequence[OcrLine], aspect: float, words: int = 150) -> lis
     else:
         packs = _packed(paragraphs, words)
     return [_block(pack) for pack in packs]
+
+
+def words_of_lines(lines: Sequence[OcrLine], region: Box) -> list[Word]:
+    """Recognised lines as words, each with its share of the line's width.
+
+    Args:
+        lines: Boxes in fractions of a region's picture.
+        region: The region, in fractions of the whole.
+    """
+    x, y, width, height = region[0], region[1], region[2] - region[0], region[3] - region[1]
+    found = []
+    for line in lines:
+        left, top, right, bottom = line.box
+        step = (right - left) / max(len(line.text), 1)
+        for word in re.finditer(r"\S+", line.text):
+            x0, x1 = left + step * word.start(), left + step * word.end()
+            found.append(Word(word[0], (x + x0 * width, y + top * height, x + x1 * width, y + bottom * height)))
+    return found
 
 
 def _rows(lines: Sequence[OcrLine], aspect: float) -> list[_Row]:

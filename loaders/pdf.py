@@ -1,12 +1,14 @@
 """PDF: text in reading order, tables, figures, and OCR of what has no text."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from sensorium.errors import EvidenceError, LoadError
 from sensorium.loaders._pdf.layout import LayoutMode
 from sensorium.loaders._pdf.ocr import OcrMode
 from sensorium.loaders._pdf.opening import open_pdf, pdf_errors
-from sensorium.loaders.base import Item, Loader, Picture, SourceFile, Tools
+from sensorium.loaders.base import Item, Loader, OcrEngine, Picture, SourceFile, Tools, Word
 from sensorium.loaders.mupdf import import_pymupdf
 from sensorium.nodes import Evidence
 
@@ -58,6 +60,25 @@ class PdfLoader(Loader):
         """
         from sensorium.loaders._pdf.render import encode, render, with_margin
 
+        with self._page(file, evidence, "drawn") as page:
+            box = evidence.bbox and with_margin(evidence.bbox, page.rect.width, page.rect.height, _MARGIN)
+            data, media_type, _ = encode(render(page, box, pixels=25))
+        return Picture(data, media_type)
+
+    def words(self, file: SourceFile, evidence: Evidence, ocr: OcrEngine | None = None) -> list[Word]:
+        """See `Loader.words`."""
+        from sensorium.loaders._pdf.words import recognised, written
+
+        with self._page(file, evidence, "read") as page:
+            return written(page, evidence.bbox) if ocr is None else recognised(page, evidence.bbox, ocr)
+
+    @contextmanager
+    def _page(self, file: SourceFile, evidence: Evidence, what: str) -> Iterator[Any]:
+        """The page that evidence names, opened.
+
+        Raises:
+            EvidenceError: there is no such page, or what is done with it fails.
+        """
         if evidence.page is None:
             raise EvidenceError(f"{file.source}: the evidence names no page")
         try:
@@ -67,11 +88,8 @@ class PdfLoader(Loader):
         try:
             if evidence.page > document.page_count:
                 raise EvidenceError(f"{file.source} has {document.page_count} pages, not {evidence.page}")
-            page = document[evidence.page - 1]
-            box = evidence.bbox and with_margin(evidence.bbox, page.rect.width, page.rect.height, _MARGIN)
-            data, media_type, _ = encode(render(page, box, pixels=25))
+            yield document[evidence.page - 1]
         except pdf_errors() as fault:
-            raise EvidenceError(f"{file.source}, page {evidence.page}: cannot be drawn: {fault}") from fault
+            raise EvidenceError(f"{file.source}, page {evidence.page}: cannot be {what}: {fault}") from fault
         finally:
             document.close()
-        return Picture(data, media_type)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from sensorium.errors import EvidenceError, LoadError
-from sensorium.loaders.base import Fault, Item, Loader, NodeMaker, Picture, SourceFile, Tools
+from sensorium.loaders.base import Fault, Item, Loader, NodeMaker, OcrEngine, Picture, SourceFile, Tools, Word
 from sensorium.loaders.mupdf import import_pymupdf
 from sensorium.nodes import FULL, Box, Evidence
 
@@ -102,6 +102,16 @@ class SlidesLoader(Loader):
             drawn = page_region(page, _with_margin(evidence.bbox), self._dpi)
         data, media_type = encode(drawn)
         return Picture(data, media_type, note)
+
+    def words(self, file: SourceFile, evidence: Evidence, ocr: OcrEngine | None = None) -> list[Word]:
+        """See `Loader.words`: the words of the slide as it is drawn."""
+        from sensorium.loaders._pdf.words import recognised, written
+
+        if evidence.slide is None:
+            raise EvidenceError("evidence in a deck must name a slide")
+        page, document, _ = self._page(file, evidence.slide)
+        with document:
+            return written(page, evidence.bbox) if ocr is None else recognised(page, evidence.bbox, ocr)
 
     def _figures(self, deck: "Deck", file: SourceFile, tools: Tools) -> "Figures":
         from sensorium.loaders._pptx.figures import Figures

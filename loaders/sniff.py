@@ -37,6 +37,12 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xd7\xcd\xc6\x9a", "image/wmf"),
     (0, b"fLaC", "audio/flac"),
     (0, b"ID3", "audio/mpeg"),
+    (0, b"RF64", "audio/wav"),
+    (0, b"riff\x2e\x91\xcf\x11", "audio/wav"),
+    (0, b".snd", "audio/basic"),
+    (0, b"wvpk", "audio/x-wavpack"),
+    (0, b"MAC ", "audio/x-ape"),
+    (0, b"TTA1", "audio/x-tta"),
     (0, b"#!AMR", "audio/amr"),
     (0, b"MThd", "audio/midi"),
     (0, b"caff", "audio/x-caf"),
@@ -90,6 +96,7 @@ _BOMS = (
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x08\x1b")) + b"\x7f"
 _HTML_START = re.compile(r"<!doctype\s+html|<html[\s>]", re.IGNORECASE)
 _HTML_TAG = re.compile(r"(?i)<(head|body|title|meta|table|div|p|h[1-6]|article|section|main|ul|ol)[\s>]")
+_SUBRIP = re.compile(r"\s*\d+\s*\n\s*\d+:\d\d?:\d\d?[,.]\d{1,3}\s*-->\s*\d+:\d\d?:\d\d?[,.]\d{1,3}")
 _PROLOGUE = re.compile(r"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*", re.DOTALL)
 
 _DESCRIPTIONS = {
@@ -116,13 +123,15 @@ _DESCRIPTIONS = {
     "image/webp": "WebP image", "image/tiff": "TIFF image", "image/gif": "GIF image",
     "image/bmp": "BMP image", "audio/mpeg": "MP3 audio", "audio/wav": "WAV audio",
     "audio/flac": "FLAC audio", "audio/ogg": "Ogg audio", "audio/mp4": "MPEG-4 audio (.m4a)",
-    "audio/aac": "AAC audio", "audio/aiff": "AIFF audio", "audio/amr": "AMR audio",
+    "audio/aac": "AAC audio", "audio/aiff": "AIFF audio", "audio/amr": "AMR audio", "audio/basic": "AU audio",
+    "audio/x-wavpack": "WavPack audio", "audio/x-ape": "Monkey's audio", "audio/x-tta": "True Audio",
     "audio/midi": "MIDI file", "audio/x-caf": "CAF audio", "video/mp4": "MP4 video",
     "video/quicktime": "QuickTime video", "video/3gpp": "3GP video", "video/x-matroska": "Matroska video",
-    "video/webm": "WebM video", "video/x-msvideo": "AVI video", "video/ogg": "Ogg video",
-    "video/mpeg": "MPEG video", "video/mp2t": "MPEG transport stream", "video/x-flv": "Flash video",
-    "video/x-ms-asf": "Windows Media file", "text/plain": "plain text", "text/markdown": "Markdown",
-    "text/html": "HTML page", "text/csv": "CSV table", "text/tab-separated-values": "TSV table",
+    "video/webm": "WebM video", "video/x-msvideo": "AVI video", "video/ogg": "Ogg video", "video/mpeg": "MPEG video",
+    "video/mp2t": "MPEG transport stream", "video/x-flv": "Flash video", "video/x-ms-asf": "Windows Media file",
+    "text/plain": "plain text", "text/markdown": "Markdown", "text/html": "HTML page",
+    "text/csv": "CSV table", "text/tab-separated-values": "TSV table", "text/vtt": "WebVTT captions",
+    "application/x-subrip": "SubRip captions",
     UNKNOWN: "unknown binary format",
 }  # fmt: skip
 
@@ -264,6 +273,10 @@ def _text(path: Path, head: bytes) -> str | None:
     body = start[prologue.end() if prologue else 0 :]
     if _HTML_START.match(body):
         return "text/html"
+    if start.startswith("WEBVTT") and (start[6:7] in " \t\r\n" or len(start) == 6):
+        return "text/vtt"
+    if _SUBRIP.match(start):
+        return "application/x-subrip"
     if re.match(r"(<!DOCTYPE svg[^>]*>\s*)?<svg[\s>]", body):
         return "image/svg+xml"
     named = _TEXT_NAMES.get(path.suffix.lower())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_index.core.schema import TextNode
 from PIL import Image, ImageDraw, ImageFont
 from pptx import Presentation
 from pptx.chart.data import CategoryChartData
@@ -82,7 +83,7 @@ def source(path: Path) -> SourceFile:
 
 
 def of_kind(items: list[Item], kind: str) -> list[Any]:
-    return [item for item in items if not isinstance(item, Fault) and item.metadata["kind"] == kind]
+    return [item for item in items if isinstance(item, TextNode) and item.metadata["kind"] == kind]
 
 
 def faults(items: list[Item]) -> list[str]:

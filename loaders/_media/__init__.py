@@ -1,0 +1,1 @@
+"""Recordings: what is in them, their sound, speech, captions, scenes and clips."""

@@ -1,0 +1,48 @@
+"""What evidence from a recording looks like: a frame, a waveform, or a clip."""
+
+from sensorium.errors import EvidenceError, LoadError
+from sensorium.loaders._media.clips import clip, frame
+from sensorium.loaders._media.probe import Media, SoundStream, VideoStream, probe
+from sensorium.loaders._media.waveform import waveform
+from sensorium.loaders.base import Limits, Picture, SourceFile
+from sensorium.nodes import Evidence
+
+
+def shown_picture(file: SourceFile, evidence: Evidence, video: VideoStream | None = None,
+                  sound: SoundStream | None = None, at_s: float | None = None) -> Picture:  # fmt: skip
+    """A still: the frame on show in the middle of the span, or the waveform of a recording without pictures.
+
+    Args:
+        file: The recording.
+        evidence: With times.
+        video: Which pictures, where there are several.
+        sound: Which sound, where there are several.
+        at_s: The time of the frame, instead of the middle.
+
+    Raises:
+        EvidenceError: the evidence has no times, or nothing there can be decoded.
+    """
+    media = _probed(file)
+    start, end = _times(file, evidence)
+    if media.pictures:
+        return frame(file.path, (start + end) / 2 if at_s is None else at_s, media, video)
+    return waveform(file.path, start, end, media, sound)
+
+
+def shown_clip(file: SourceFile, evidence: Evidence, video: VideoStream | None = None,
+               sound: SoundStream | None = None) -> Picture:  # fmt: skip
+    """The clip of the span; see `clips.clip` and `shown_picture`."""
+    return clip(file.path, *_times(file, evidence), _probed(file), video, sound)
+
+
+def _times(file: SourceFile, evidence: Evidence) -> tuple[float, float]:
+    if evidence.start_s is None:
+        raise EvidenceError(f"{file.source}: the evidence names no time")
+    return evidence.start_s, evidence.start_s if evidence.end_s is None else evidence.end_s
+
+
+def _probed(file: SourceFile) -> Media:
+    try:
+        return probe(file.path, Limits(media_hours=1000))
+    except LoadError as fault:
+        raise EvidenceError(f"{file.source} {fault.message}", fault.hint) from fault
