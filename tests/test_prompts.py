@@ -45,7 +45,7 @@ def test_other_braces_are_left_alone() -> None:
     [
         ({"answer": "{question}"}, r"lacks \{sources\}"),
         ({"answer": "{question} {sources} {user}"}, r"uses \{user\}, which nothing fills in"),
-        ({"anser": "x"}, "Did you mean 'answer'"),
+        ({"anser": "x"}, r"'anser' \(configuration\) replaces none of ours. Did you mean 'answer'"),
         ("no/such/folder", "no folder of prompts"),
         ({"answer": "{question}", "answer-system": "{nothing}"}, r"(?s)lacks.*uses \{nothing\}"),
     ],
@@ -53,3 +53,54 @@ def test_other_braces_are_left_alone() -> None:
 def test_faults_are_named(overrides: prompts.Overrides, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         prompts.check(overrides)
+
+
+BODY = "Sources:\n{sources}\n\nQuestion: {question}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (BODY + "{user}\n", 5, "uses {user}, which nothing fills in"),
+        ("---\npurpose: mine\n---\n" + BODY + "\n{Sources}", 9, "has {Sources}, which is not filled in"),
+        ("Question: {question}", 1, "lacks {sources}"),
+        ("---\npurpose: mine\n---\nQuestion: {question}", 4, "lacks {sources}"),
+        ("---\npurpose: x\nvariables: [sources, question, day]\n---\n" + BODY, 3, "declares {day} and does not use it"),
+        ("---\npurpose: x\nvariables: [sources]\n---\n" + BODY, 3, "uses {question} and does not declare it"),
+        ("---\npurpose: x\n" + BODY, 1, "has front matter that does not end"),
+        (BODY + "{ question }", 5, "Did you mean {question}?"),
+    ],
+)
+def test_a_fault_of_a_file_names_its_line(tmp_path: Path, text: str, line: int, said: str) -> None:
+    file = tmp_path / "answer.md"
+    file.write_text(text, encoding="utf-8")
+    for overrides in (str(tmp_path), {"answer": str(file)}):
+        (fault,) = prompts.faults(overrides)
+        assert fault.where == f"{file}:{line}"
+        assert said in str(fault)
+        with pytest.raises(ConfigError, match=f"answer.md:{line}"):
+            prompts.prompt("answer", overrides)
+
+
+def test_front_matter_may_name_its_variables(tmp_path: Path) -> None:
+    (tmp_path / "answer.md").write_text("---\nvariables: question, sources\n---\n" + BODY, encoding="utf-8")
+    (tmp_path / "README.md").write_text("Our prompts.", encoding="utf-8")
+    assert prompts.faults(str(tmp_path)) == []
+    assert prompts.prompt("answer", str(tmp_path)).text == BODY
+
+
+def test_the_first_layer_that_has_a_prompt_counts(tmp_path: Path) -> None:
+    (tmp_path / "answer.md").write_text("File: " + BODY, encoding="utf-8")
+    layers = (None, {"answer": "Own: " + BODY}, str(tmp_path))
+    assert prompts.prompt("answer", layers).text.startswith("Own: ")
+    assert prompts.prompt("answer", layers[2:]).text.startswith("File: ")
+    assert prompts.prompt("answer", (None, {"refine": "x"})).origin == "built-in"
+
+
+def test_paths_start_from_the_configuration_file(tmp_path: Path) -> None:
+    assert prompts.located("mine", tmp_path) == str(tmp_path / "mine")
+    texts = {"answer": "own/answer.md", "refine": "{draft} in notes.md", "combine": "Two\nlines.md"}
+    assert prompts.located(texts, tmp_path) == texts | {"answer": str(tmp_path / "own/answer.md")}
+    assert prompts.located(None, tmp_path) is None
+    (fault,) = prompts.faults({"answer": str(tmp_path / "none.md")})
+    assert "cannot be read" in str(fault)
