@@ -14,8 +14,11 @@ from sensorium.models.llm import ChatModel, ChatModels, Compose, LlmOption, Repl
 from sensorium.pipelines._multimodal.pictures import Choice, Pictures
 from sensorium.pipelines._multimodal.protocol import Gate, Parsed, parse, split_header
 from sensorium.pipelines._multimodal.requests import Limits, Request, RequestMaker
+from sensorium.pipelines._multimodal.sounds import Sounds
 from sensorium.pipelines._multimodal.sources import Source
 from sensorium.pipelines._multimodal.verify import Claim, Encoder, Quotable, Verifier, claims
+from sensorium.pipelines.described import described, picture_citation
+from sensorium.pipelines.moments import evidence_of
 from sensorium.pipelines.results import Answer, Citation, Hit, Outcome, PictureOf, Verdict
 from sensorium.pipelines.synthesis import Synthesizer
 from sensorium.stores.base import Store
@@ -49,13 +52,16 @@ class Multimodal(Synthesizer):
         max_images: Most pictures in a request.
         max_pixels: Most pixels of one picture, in millions.
         pictures: "auto" sends tables, figures, slides, scans and photographs, "all" the pages of texts too.
+        max_sound_s: Most seconds of sound in a request, of what is said in recordings, for models that take sound; 0
+            sends none.
         text_tokens: Most tokens of the texts of all sources.
         hits: Most sources in a request.
         mode: "one" request with the best hits; "refine" and "map" read all hits, in requests of `hits` sources each:
             one after the other, each improving the answer so far, or all at once, joined by a last request.
         min_support: An answer of which a smaller share is confirmed by its sources counts as unconfirmed.
         prompts: Folder, relative to the working folder, with prompts that replace ours (answer-system.md, answer.md,
-            refine.md, combine.md), or their texts by name.
+            refine.md, combine.md), or their texts by name; they go before those of the whole configuration.
+        shared_prompts: Supplied by the pipeline: `prompts:` of the whole configuration.
     """
 
     def __init__(
@@ -63,18 +69,24 @@ class Multimodal(Synthesizer):
         max_images: Annotated[int, Field(ge=0, le=50)] = 6,
         max_pixels: Annotated[float, Field(gt=0, le=20)] = 1.5,
         pictures: Choice = "auto",
+        max_sound_s: Annotated[float, Field(ge=0, le=600)] = 120,
         text_tokens: Annotated[int, Field(ge=100)] = 6000,
         hits: Annotated[int, Field(ge=1, le=100)] = 12,
         mode: Mode = "one",
         min_support: Annotated[float, Field(ge=0, le=1)] = 0.0,
         prompts: Annotated[str | dict[str, str] | None, AfterValidator(_checked_prompts)] = None,
+        shared_prompts: library.Layer = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.models: ChatModels = chat_models(llm)
         self.store, self.mode, self.min_support = store, mode, min_support
-        limits = Limits(hits, text_tokens, max_images, max_pixels, pictures)
-        self._maker = RequestMaker(Pictures(picture_of), limits, prompts)
+        limits = Limits(hits, text_tokens, max_images, max_pixels, pictures, max_sound_s)
+        self._maker = RequestMaker(Pictures(picture_of), limits, (prompts, shared_prompts), Sounds(picture_of))
         self._verifier = Verifier(self._frequencies, encoder)
+
+    def close(self) -> None:
+        """See `Synthesizer.close`."""
+        self.models.close()
 
     def request(self, question: str, hits: Sequence[Hit]) -> Request:
         """What would be sent to the first model first, without sending it."""
@@ -200,7 +212,7 @@ class _Turn:
     def _joining(self, drafts: Sequence[str]) -> Compose:
         def compose(model: ChatModel, shrinks: int) -> Sequence[ChatMessage]:
             started = time.perf_counter()
-            request = self.owner._maker.joined(self.question, drafts or ["(no answer)"])
+            request = self.owner._maker.joined(self.question, drafts or ["(no answer)"], model)
             return self._sent(len(self.hits), request, model, started)
 
         return compose
@@ -269,11 +281,16 @@ class _Turn:
              "bytes": len(p.data)}
             for source in self.sources.values() for p in source.pictures
         ]  # fmt: skip
+        sounds = [
+            {"source": number, "seconds": round(clip.seconds, 2), "media_type": clip.media_type,
+             "bytes": len(clip.data)}
+            for request in requests for number, clip in request.sounds.items()
+        ]  # fmt: skip
         notes = list(dict.fromkeys(note for request in requests for note in request.notes))
         return {
             "llm": reply.public() | {"estimated_input_tokens": sum(request.tokens for request in requests)},
             "earlier": [earlier.public() for earlier in self.replies],
-            "prompt": {"sources": len(self.sources), "pictures": pictures, "notes": notes},
+            "prompt": {"sources": len(self.sources), "pictures": pictures, "sounds": sounds, "notes": notes},
             "claims": [asdict(claim) for claim in checked],
             "compose_s": self.compose_s, "verify_s": verify_s,
         }  # fmt: skip
@@ -288,11 +305,13 @@ def _tells(reply: Reply) -> bool:
 def _citation(source: Source, said: Sequence[Claim]) -> Citation:
     hit = source.hit
     verdicts = [claim.verdict for claim in said if claim.verdict]
-    return Citation(
-        source.number, Quotable(source).quote([claim.text for claim in said]),
-        max((claim.score for claim in said), default=0.0), hit.evidence, hit.node.node_id, hit.node.metadata,
-        verdict=min(verdicts, key=_ORDER.index) if verdicts else None,
-    )  # fmt: skip
+    verdict = min(verdicts, key=_ORDER.index) if verdicts else None
+    score = max((claim.score for claim in said), default=0.0)
+    if described(hit):
+        return picture_citation(source.number, hit, score, verdict)
+    quote = Quotable(source).quote([claim.text for claim in said])
+    evidence = evidence_of(hit.node, quote)
+    return Citation(source.number, quote, score, evidence, hit.node.node_id, hit.node.metadata, verdict=verdict)
 
 
 def _text(reply: Reply, parsed: Parsed) -> str:

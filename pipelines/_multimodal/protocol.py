@@ -57,9 +57,14 @@ def parse(reply: str, known: Collection[int]) -> Parsed:
 
 def split_header(reply: str) -> tuple[bool | None, str]:
     """What the first line says, and the rest."""
-    reply = _THOUGHT.sub("", reply, count=1) if reply.lstrip()[:7].lower() == "<think>" else reply
+    reply = without_thoughts(reply)
     found = _HEADER.match(reply)
     return (None, reply) if found is None else (found[1].lower() == "yes", reply[found.end() :])
+
+
+def without_thoughts(reply: str) -> str:
+    """A reply without what the model thought aloud before it."""
+    return _THOUGHT.sub("", reply, count=1) if reply.lstrip()[:7].lower() == "<think>" else reply
 
 
 def _clean(text: str, known: Collection[int], unknown: list[int]) -> str:

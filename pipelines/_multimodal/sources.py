@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
-from sensorium.nodes import CONTEXT_KEYS, Evidence
+from sensorium.clock import span
+from sensorium.nodes import CONTEXT_KEYS, Evidence, made_by
 from sensorium.pipelines._multimodal.pictures import Prepared
 from sensorium.pipelines.results import Hit
 
@@ -42,7 +43,7 @@ class Source:
     def head(self) -> str:
         """Label and text, as sent."""
         body = self.text or "(no text)"
-        lines = [f"[{self.number}] {label(self.hit.evidence)}", "<source>", body, "</source>"]
+        lines = [f"[{self.number}] {hit_label(self.hit)}", "<source>", body, "</source>"]
         if self.shown_with:
             lines.append(f"(The picture of [{self.shown_with}] shows [{self.number}] too.)")
         return "\n".join(lines) + "\n"
@@ -58,8 +59,16 @@ def label(evidence: Evidence) -> str:
     parts = [_one_line(evidence.source)]
     parts += [f"{name} {value}" for name, value in (("page", evidence.page), ("slide", evidence.slide)) if value]
     if evidence.start_s is not None:
-        parts.append(f"{_clock(evidence.start_s)}-{_clock(evidence.end_s or evidence.start_s)}")
+        parts.append(span(evidence.start_s, evidence.end_s))
     return ", ".join([*parts, evidence.kind])
+
+
+def hit_label(hit: Hit) -> str:
+    """Where a hit stands; of a description, that it is one, and of what."""
+    if not made_by(hit.node):
+        return label(hit.evidence)
+    place, _, _ = label(hit.evidence).rpartition(", ")
+    return f"{place}, description of the {hit.node.metadata.get('picture_kind', 'picture')} by a model"
 
 
 def shown_text(hit: Hit) -> str:
@@ -70,10 +79,13 @@ def shown_text(hit: Hit) -> str:
 
 
 def checked_text(hit: Hit) -> str:
-    """The words that a statement about a hit may come from: those shown, as they stand in the source, and its place."""
+    """The words that a statement about a hit may come from: those shown, as they stand in the source, and its place.
+
+    The words of a model that described a picture are none of the source's.
+    """
     metadata = hit.node.metadata
     context = [str(metadata[key]) for key in CONTEXT_KEYS if metadata.get(key)]
-    return "\n".join([label(hit.evidence), *context, hit.text])
+    return "\n".join([label(hit.evidence), *context, *([] if made_by(hit.node) else [hit.text])])
 
 
 def neutral(text: str) -> str:
@@ -85,8 +97,3 @@ def neutral(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(neutral(text).split())
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"

@@ -14,6 +14,7 @@ from sensorium.pipelines._extractive.quote import clip
 from sensorium.pipelines._extractive.terms import question_terms, question_words
 from sensorium.pipelines._multimodal.figures import forms, missing
 from sensorium.pipelines._multimodal.sources import Source, checked_text
+from sensorium.pipelines.described import described
 from sensorium.pipelines.results import Verdict
 from sensorium.pipelines.units import node_text, units
 
@@ -132,8 +133,24 @@ class Verifier:
         score = self._score(claim.text, question, cited, around)
         verdict: Verdict = "supported"
         if lacking or score < ENOUGH_WORDS:
-            verdict = "from picture" if any(source.sees for source in cited) else "unsupported"
+            verdict = "from picture" if self._from_picture(claim.text, cited, sources.values()) else "unsupported"
         return Claim(claim.text, claim.markers, verdict, score, lacking)
+
+    def _from_picture(self, claim: str, cited: Sequence[Source], sources: Iterable[Source]) -> bool:
+        """Whether a claim may come from a picture: one that was sent, or one whose description says so.
+
+        A long description is several sources; all of them that were sent count, whichever is cited.
+        """
+        if any(source.sees for source in cited):
+            return True
+        pictures = {source.hit.node.metadata.get("picture_id") for source in cited if described(source.hit)}
+        told = [s.hit for s in sources if described(s.hit) and s.hit.node.metadata.get("picture_id") in pictures]
+        said = "\n".join(hit.text for hit in told)
+        if not said or missing(claim, said):
+            return False
+        frequency, nodes = self._frequencies(question_words(claim))
+        terms = question_terms(claim, frequency, nodes)
+        return not len(terms) or terms.share(terms.match(said)) >= ENOUGH_WORDS
 
     def _score(self, claim: str, question: str, cited: Sequence[Source], around: str) -> float:
         """Share of weighted words, of all and of those that the question does not have; the lower of the two."""
@@ -170,12 +187,14 @@ def _joined(sources: Iterable[Source]) -> str:
 
 @dataclass(frozen=True)
 class Quotable:
-    """The sentences and table rows of a source, to quote from."""
+    """The sentences and table rows of a source, to quote from; a model's description has none."""
 
     source: Source
 
     @cached_property
     def _units(self) -> list[str]:
+        if described(self.source.hit):
+            return []
         text = node_text(self.source.hit.node)
         return [text[u.start : u.end] for u in units(text, self.source.hit.evidence.kind)]
 
@@ -192,6 +211,8 @@ class Quotable:
 
     def quote(self, said: Sequence[str]) -> str:
         """The words of the source behind statements; empty for a picture without words."""
+        if described(self.source.hit):
+            return ""
         found = self.best(" ".join(said)) if said else self._units[:1]
         text = found[0] if found else str(self.source.hit.node.metadata.get("caption", ""))
         return clip(" ".join(text.strip().strip("|").split()), QUOTE_CHARS)

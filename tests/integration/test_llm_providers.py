@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import importlib.util
 import io
 import json
 import threading
@@ -14,7 +13,9 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock
 from PIL import Image
 
+from sensorium.errors import MissingExtraError
 from sensorium.models._llm import runs
+from sensorium.models._llm.providers import provider, require
 from sensorium.models.llm import ChatModel, Reply, chat_models
 
 pytestmark = pytest.mark.integration
@@ -161,6 +162,7 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "anthropic": {"model": "claude-sonnet-4-5", "base_url": "{base}", "api_key": "ant-123456789"},
     "google_genai": {"model": "gemini-2.5-flash", "api_key": "AIza-1234567", "http_options": {"base_url": "{base}"}},
     "ollama": {"model": "qwen2.5vl", "base_url": "{base}"},
+    "openai_multi_modal": {"model": "gpt-4o", "api_base": "{base}/v1", "api_key": "sk-123456789"},
 }
 
 
@@ -172,8 +174,11 @@ def filled(value: Any, base: str) -> Any:
 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_a_provider_takes_pictures_streams_counts_and_is_tried_again(name: str, server: Server) -> None:
-    if importlib.util.find_spec(f"llama_index.llms.{name}") is None:
-        pytest.skip(f"llama-index-llms-{name.replace('_', '-')} is not installed")
+    known = provider(name)
+    try:
+        require(known)
+    except MissingExtraError:
+        pytest.skip(f"{known.package} is not installed")
     models = chat_models({name: filled(PROVIDERS[name], server.base)})
     server.busy = 1
     whole = models.chat(look)
@@ -181,6 +186,7 @@ def test_a_provider_takes_pictures_streams_counts_and_is_tried_again(name: str, 
     sent = json.dumps(server.seen[-1]).replace("-", "+").replace("_", "/")  # Google's base64 is the one for addresses
     assert sent.count(base64.b64encode(JPEG).decode()) == 1
     assert sent.index("[1] first") < sent.index("What?")
+    assert sent.count("What?") == 1
     assert "Rules." in sent
 
     async def listen() -> tuple[Reply, list[str | Reply]]:

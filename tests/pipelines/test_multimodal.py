@@ -35,7 +35,7 @@ def test_a_model_is_named_as_every_component(llm: Any) -> None:
     [
         ({}, "vision.synthesize.multimodal", "'llm' is missing"),
         ({"llm": {"opnai": "x"}}, "multimodal.llm", "nearest to it: openai"),
-        ({"llm": {"clarifai_x": "x"}}, "multimodal.llm", "Unknown LLM provider"),
+        ({"llm": {"clarifai_x": "x"}}, "multimodal.llm", "Unknown LLM"),
         ({"llm": {"sambanovasystems": "x"}}, "multimodal.llm", "pip install 'llama-index-llms-sambanovasystems'"),
         ({"llm": []}, "multimodal.llm", "no LLM is given"),
         ({"llm": {"openai": "x", "ollama": "y"}}, "multimodal.llm", "{provider: model}"),
@@ -63,6 +63,6 @@ def test_keys_of_the_environment_do_not_show(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_the_schema_knows_it() -> None:
-    forms = json.dumps(json_schema()["$defs"]["synthesizer"])
+    forms = json.dumps(json_schema()["$defs"])
     for word in ("multimodal", "openai_like", "anthropic", "ollama", "max_images", "Most pictures in a request"):
         assert word in forms

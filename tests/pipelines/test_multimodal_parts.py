@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from sensorium.errors import EvidenceError
 from sensorium.loaders.base import Picture
+from sensorium.models._llm.facts import counter
 from sensorium.models._llm.models import from_llm
 from sensorium.nodes import Evidence, NodeInfo, text_node
 from sensorium.pipelines._multimodal.figures import missing
@@ -19,7 +20,7 @@ from sensorium.pipelines._multimodal.protocol import Gate, parse
 from sensorium.pipelines._multimodal.requests import Limits, RequestMaker
 from sensorium.pipelines._multimodal.sources import Source, neutral
 from sensorium.pipelines._multimodal.verify import Verifier, claims
-from sensorium.pipelines.results import Hit
+from sensorium.pipelines.results import Form, Hit
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ class Drawer:
         self.drawn: list[Evidence] = []
         self.broken = broken
 
-    def __call__(self, evidence: Evidence, metadata: Mapping[str, Any]) -> Picture:
+    def __call__(self, evidence: Evidence, metadata: Mapping[str, Any], form: Form = "picture", /) -> Picture:
         self.drawn.append(evidence)
         if evidence.kind == self.broken:
             raise EvidenceError("a.pdf: the source file is gone")
@@ -227,7 +228,7 @@ def test_a_picture_that_cannot_be_drawn_is_said_and_the_next_takes_its_place() -
 
 @pytest.mark.parametrize("data", [b"", b"no picture", png(50, 50)[:60], png(2000, 2000)[:-2000]], ids=len)
 def test_a_broken_picture_is_said(data: bytes) -> None:
-    pictures = Pictures(lambda evidence, metadata: Picture(data, "image/png"))
+    pictures = Pictures(lambda evidence, metadata, form="picture", /: Picture(data, "image/png"))
     chosen = pictures.choose([hit("| a |", 1, "table", page=1, bbox=BOX)], "auto", 6, 1.0)
     assert chosen.pictures == {}
     assert "no picture of a.pdf" in chosen.problems[0]
@@ -270,3 +271,18 @@ def test_one_hit_that_is_too_long_is_cut() -> None:
     request = maker(Drawer()).make("What?", [hit("word " * 20_000)], model)
     assert request.sources[0].text.endswith("…")
     assert 200 < request.tokens <= model.room()
+
+
+@pytest.mark.parametrize("model", ["gpt-5-mini", "gpt-4-turbo"])
+def test_the_estimate_of_a_prompt_of_words_is_close(model: str) -> None:
+    made = from_llm(MockLLM())
+    made.model = model
+    german = "Die Schutzmauer am Kap Ebbe wurde beschädigt; die Reparatur kostet 184.000 Euro. "
+    table = "| Sandreef | 18,760 | 20,115 |\n" * 6
+    hits = [hit(f"{n}. {german * 3}\n{table}", n, page=n) for n in range(1, 11)]
+    request = maker(Drawer()).make("How many visitors did Sandreef have in 2024?", hits, made)
+    assert len(request.sources) == 10
+    texts = [b.text for message in request.messages() for b in message.blocks if b.block_type == "text"]
+    # OpenAI's cookbook: three tokens a message besides its words, and three before the reply.
+    exact = sum(map(counter(model), texts)) + 3 * 2 + 3
+    assert request.tokens == pytest.approx(exact, rel=0.05)

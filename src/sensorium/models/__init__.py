@@ -11,3 +11,13 @@ TEXT_EMBEDDERS.add(
 OCR_ENGINES = Registry("OCR engine", supplied=("threads",))
 OCR_ENGINES.add("tiny", "sensorium.models.ocr:tiny", summary="PP-OCRv6 tiny, about 1 s a page")
 OCR_ENGINES.add("small", "sensorium.models.ocr:small", summary="PP-OCRv6 small, about 4 s a page")
+
+SPEECH_ENGINES = Registry("speech engine", supplied=("threads",))
+SPEECH_ENGINES.add(
+    "whisper", "sensorium.models.speech:Whisper", "model", summary="Whisper on this machine, extra [speech]"
+)
+SPEECH_ENGINES.add(
+    "openai", "sensorium.models._speech.openai:OpenAISpeech", "model",
+    summary="OpenAI and compatible transcription endpoints",
+)  # fmt: skip
+SPEECH_ENGINES.add("off", "sensorium.models.speech:off", summary="speech is not recognised; captions are still read")

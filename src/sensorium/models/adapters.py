@@ -4,61 +4,30 @@
 it: a provider is the module `llama_index.embeddings.NAME`, as all of LlamaIndex's integrations are laid out.
 """
 
-import difflib
-import importlib
-import importlib.util
 import inspect
-import os
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensorium.errors import ConfigError, MissingExtraError, ModelError, SensoriumError
+from sensorium.errors import ConfigError, ModelError, SensoriumError
 from sensorium.models import TEXT_EMBEDDERS
+from sensorium.models._integrations import MODEL, Integration, find
 from sensorium.models.base import Matrix
 
 if TYPE_CHECKING:
     from llama_index.core.base.embeddings.base import BaseEmbedding
 
-MODEL = "model"
-"""The option that `{provider: value}` sets, whatever the provider's class calls it."""
-
 _MODEL_ARGUMENTS = ("model_name", "model", "model_id", "deployment_name")
 _SECRET = re.compile(r"key|token|secret|password|credential|auth", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Provider:
-    """How an integration is called.
+class Provider(Integration):
+    """How an embedding integration is called."""
 
-    Attributes:
-        name: Its name in YAML, and of its module in `llama_index.embeddings`.
-        class_name: Its class; found by looking at the module when empty.
-        model: The argument that takes the model's name; found by looking at the class when empty.
-        key: The argument that takes the key, where it cannot work without one.
-        key_variable: The environment variable that the key comes from.
-        keyless: Arguments that make a key needless, such as the address of one's own server.
-    """
-
-    name: str
-    class_name: str = ""
-    model: str = ""
-    key: str = ""
-    key_variable: str = ""
-    keyless: tuple[str, ...] = ()
-
-    @property
-    def module(self) -> str:
-        """The module that has the class."""
-        return f"llama_index.embeddings.{self.name}"
-
-    @property
-    def package(self) -> str:
-        """What to install."""
-        return "llama-index-embeddings-" + self.name.replace("_", "-")
+    group = "embeddings"
+    what = "text embedder"
 
 
 PROVIDERS: dict[str, Provider] = {
@@ -93,13 +62,13 @@ PROVIDERS: dict[str, Provider] = {
         ),
     )
 }
-_OTHER_NAMES = {"gemini": "google_genai", "google": "google_genai", "mistral": "mistralai", "jina": "jinaai"}
-_OTHER_NAMES |= {"mixedbread": "mixedbreadai", "voyage": "voyageai", "azure": "azure_openai"}
+OTHER_NAMES = {"gemini": "google_genai", "google": "google_genai", "mistral": "mistralai", "jina": "jinaai"}
+OTHER_NAMES |= {"mixedbread": "mixedbreadai", "voyage": "voyageai", "azure": "azure_openai"}
 
 
 def provider_names() -> list[str]:
     """Names of LlamaIndex's providers, for suggestions; other installed ones work as well."""
-    return [*PROVIDERS, *_OTHER_NAMES]
+    return [*PROVIDERS, *OTHER_NAMES]
 
 
 def text_embedder(spec: tuple[str, Mapping[str, Any] | str | None], threads: int = 0) -> "BaseEmbedding":
@@ -117,9 +86,8 @@ def text_embedder(spec: tuple[str, Mapping[str, Any] | str | None], threads: int
     options = {MODEL: given} if isinstance(given, str) else dict(given or {})
     if name in TEXT_EMBEDDERS:
         return _bundled(name, options, threads)
-    provider = _provider(name)
-    options = _with_key(provider, options)
-    return _create(provider, _embedding_class(provider), options)
+    provider = find(name, Provider, PROVIDERS, OTHER_NAMES, TEXT_EMBEDDERS.names())
+    return _create(provider, provider.load(_base), provider.with_key(options))
 
 
 def revision(embedder: "BaseEmbedding") -> str:
@@ -203,74 +171,10 @@ def _bundled(name: str, options: dict[str, Any], threads: int) -> "BaseEmbedding
     return embedder
 
 
-def _provider(name: str) -> Provider:
-    plain = name.strip().replace("-", "_").lower()
-    plain = _OTHER_NAMES.get(plain, plain)
-    if plain in PROVIDERS:
-        return PROVIDERS[plain]
-    if re.fullmatch(r"[a-z0-9_]+", plain) and _installed(f"llama_index.embeddings.{plain}"):
-        return Provider(plain)
-    known = [*TEXT_EMBEDDERS.names(), *provider_names()]
-    near = difflib.get_close_matches(plain, known, n=3) or known
-    raise ConfigError(f"Unknown text embedder {name!r}.", f"Known names nearest to it: {', '.join(near)}.")
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _embedding_class(provider: Provider) -> type[Any]:
-    """Import the provider's class.
-
-    Raises:
-        MissingExtraError: the package, or one that it needs, is not installed.
-    """
-    what = f"The text embedder {provider.name!r}"
-    if not _installed(provider.module):
-        raise MissingExtraError(what, provider.package)
-    try:
-        module = importlib.import_module(provider.module)
-    except ImportError as error:
-        raise MissingExtraError(f"{what} ({error})", provider.package) from error
-    if named := getattr(module, provider.class_name, None):
-        return named  # type: ignore[no-any-return]
-    return _only_embedding(module, provider)
-
-
-def _only_embedding(module: Any, provider: Provider) -> type[Any]:
+def _base() -> type:
     from llama_index.core.base.embeddings.base import BaseEmbedding
 
-    found = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, BaseEmbedding) and value.__module__.startswith(provider.module)
-    ]
-    if len(found) != 1:
-        names = ", ".join(cls.__name__ for cls in found) or "none"
-        raise ConfigError(f"{provider.module} should have one embedding class; found: {names}.")
-    return found[0]
-
-
-def _with_key(provider: Provider, options: dict[str, Any]) -> dict[str, Any]:
-    """Options with the key from the environment where they have none.
-
-    Raises:
-        ConfigError: there is no key.
-    """
-    if not provider.key or any(options.get(name) for name in (provider.key, *provider.keyless)):
-        return options
-    if key := os.environ.get(provider.key_variable):
-        return {**options, provider.key: key}
-    raise ConfigError(
-        f"The text embedder {provider.name!r} needs a key.", f"Set the environment variable {provider.key_variable}."
-    )
-
-
-def _model_argument(names: Container[str]) -> str | None:
-    return next((name for name in _MODEL_ARGUMENTS if name in names), None)
+    return BaseEmbedding
 
 
 def _create(provider: Provider, embedding: type[Any], options: dict[str, Any]) -> "BaseEmbedding":
@@ -282,17 +186,13 @@ def _create(provider: Provider, embedding: type[Any], options: dict[str, Any]) -
     own = inspect.signature(embedding.__init__).parameters  # the class's own signature lists fields too
     accepted = {*own, *embedding.model_fields}
     if MODEL in options:
-        argument = provider.model or _model_argument(own) or _model_argument(accepted) or MODEL
-        options = {argument if name == MODEL else name: value for name, value in options.items()}
-    for name in options:
-        # Classes swallow what they do not know; some hand it on, so that only a near miss is certainly wrong.
-        near = difflib.get_close_matches(name, accepted, n=1, cutoff=0.8)
-        if name not in accepted and near:
-            raise ConfigError(f"{provider.name} has no option {name!r}.", f"Did you mean {near[0]!r}?")
+        preferred = own if any(name in own for name in _MODEL_ARGUMENTS) else accepted
+        options = provider.named(options, _MODEL_ARGUMENTS, preferred)
+    provider.check_options(options, accepted)
     try:
         embedder: BaseEmbedding = embedding(**options)
     except ImportError as error:
-        raise MissingExtraError(f"The text embedder {provider.name!r} ({error})", provider.package) from error
+        raise provider.missing(f" ({error})") from error
     except Exception as error:  # noqa: BLE001 - each integration raises its own
         # Not chained: the original may repeat the key.
         raise ConfigError(f"The text embedder {provider.name!r} cannot be made: {redacted(error, options)}") from None

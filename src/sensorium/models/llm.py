@@ -17,9 +17,10 @@ from llama_index.core.llms import LLM
 from pydantic import AfterValidator, WithJsonSchema
 
 from sensorium.errors import ConfigError, MissingExtraError
+from sensorium.models._integrations import MODEL
 from sensorium.models._llm.facts import counter
 from sensorium.models._llm.models import ChatModel, check_own, from_llm, from_options
-from sensorium.models._llm.providers import MODEL, llm_provider_names, provider, require
+from sensorium.models._llm.providers import check_file, llm_provider_names, provider, require
 from sensorium.models._llm.quiet import quiet
 from sensorium.models._llm.replies import Reply, Usage
 from sensorium.models._llm.runs import Attempt, Compose, Run, Streamed
@@ -47,6 +48,11 @@ class ChatModels:
     def first(self) -> ChatModel:
         """The preferred one."""
         return self.models[0]
+
+    def close(self) -> None:
+        """Free what the models hold in this process; they can still be asked."""
+        for model in self.models:
+            model.close()
 
     def chat(self, compose: Compose) -> Reply:
         """Ask, and wait for the whole reply.
@@ -192,7 +198,9 @@ def _checked(given: Any) -> Any:
             continue
         try:
             name, options = _parts(one)
-            require(provider(name))
+            known = provider(name)
+            require(known)
+            check_file(known, options)
             check_own(name, options)
         except (ConfigError, MissingExtraError) as fault:
             raise ValueError(str(fault)) from None

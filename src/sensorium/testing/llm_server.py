@@ -104,6 +104,22 @@ class SentPicture:
 
 
 @dataclass(frozen=True)
+class SentSound:
+    """Sound as it came over the wire."""
+
+    data: bytes = field(repr=False)
+    format: str
+
+    @property
+    def seconds(self) -> float:
+        """Length of a WAV file."""
+        import wave
+
+        with wave.open(io.BytesIO(self.data)) as sound:
+            return float(sound.getnframes() / sound.getframerate())
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """A request as it came over the wire.
 
@@ -133,8 +149,8 @@ class ChatRequest:
         return self.text_of("system") or self.text_of("developer")
 
     @property
-    def parts(self) -> list[str | SentPicture]:
-        """Texts and pictures of the user's messages, in order."""
+    def parts(self) -> list[str | SentPicture | SentSound]:
+        """Texts, pictures and sound of the user's messages, in order."""
         return [part for m in self.body["messages"] if m["role"] == "user" for part in _parts(m["content"])]
 
     @property
@@ -148,6 +164,11 @@ class ChatRequest:
         return [part for part in self.parts if isinstance(part, SentPicture)]
 
     @property
+    def sounds(self) -> list[SentSound]:
+        """The clips of sound, in order."""
+        return [part for part in self.parts if isinstance(part, SentSound)]
+
+    @property
     def sources(self) -> dict[int, tuple[str, str]]:
         """Label and text of each numbered source."""
         return {int(n): (where, text) for n, where, text in _SOURCE.findall(self.text)}
@@ -156,9 +177,14 @@ class ChatRequest:
         """The request as a person reads it: pictures as one line each."""
         lines = [f"model: {self.body.get('model')}", "--- system", self.system.strip(), "--- user"]
         for part in self.parts:
-            shown = part if isinstance(part, str) else f"<{part.media_type}, {part.size[0]} x {part.size[1]}>"
-            lines.append(shown.rstrip("\n"))
+            lines.append(_line(part))
         return "\n".join(lines) + "\n"
+
+
+def _line(part: str | SentPicture | SentSound) -> str:
+    if isinstance(part, SentSound):
+        return f"<audio/{part.format}, {part.seconds:.1f} s>"
+    return part.rstrip("\n") if isinstance(part, str) else f"<{part.media_type}, {part.size[0]} x {part.size[1]}>"
 
 
 Reply = str | Say | Fail | Raw | Drop
@@ -318,7 +344,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
-def _parts(content: Any) -> Iterator[str | SentPicture]:
+def _parts(content: Any) -> Iterator[str | SentPicture | SentSound]:
     if isinstance(content, str):
         yield content
         return
@@ -327,6 +353,8 @@ def _parts(content: Any) -> Iterator[str | SentPicture]:
             yield part["text"]
         elif part["type"] == "image_url":
             yield _picture(part["image_url"])
+        elif part["type"] == "input_audio":
+            yield SentSound(base64.b64decode(part["input_audio"]["data"], validate=True), part["input_audio"]["format"])
         else:
             raise AssertionError(f"a part of type {part['type']!r} was sent")
 

@@ -1,13 +1,13 @@
 """What went wrong with a request to a model, found out without importing any provider's package."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sensorium.models.adapters import redacted
 
-Kind = Literal["busy", "lost", "key", "model", "too long", "no pictures", "malformed", "refused", "other"]
+Kind = Literal["busy", "lost", "key", "model", "too long", "no pictures", "no sound", "malformed", "refused", "other"]
 _PASSING = frozenset({"busy", "lost"})
 
 _TOO_LONG = re.compile(
@@ -18,6 +18,11 @@ _TOO_LONG = re.compile(
 _NO_PICTURES = re.compile(
     r"image.{0,60}(not|un)[ -]?(support|allow|accept)|(not|n't|un)[ -]?(support|accept|process|take)\w*.{0,60}"
     r"(image|vision|multi-?modal)|image_url.{0,40}(invalid|not|unknown|unexpected)|mmproj|not a (vision|multimodal)",
+    re.IGNORECASE | re.DOTALL,
+)
+_NO_SOUND = re.compile(
+    r"audio.{0,60}(not|un)[ -]?(support|allow|accept)|(not|n't|un)[ -]?(support|accept|process|take)\w*.{0,60}audio"
+    r"|input_audio.{0,60}(invalid|not|unknown|unexpected|one of)|(invalid|unknown|unexpected).{0,40}input_audio",
     re.IGNORECASE | re.DOTALL,
 )
 _LOST = frozenset(
@@ -54,17 +59,17 @@ class MalformedReplyError(Exception):
     """A model answered something that is no answer."""
 
 
-def failure(error: BaseException, options: Mapping[str, Any], pictures: bool) -> Failure:
+def failure(error: BaseException, options: Mapping[str, Any], media: Collection[str] = ()) -> Failure:
     """Classify an exception of any provider's client.
 
     Args:
         error: What was raised.
         options: The model's options; values that are keys do not show in the words.
-        pictures: Whether pictures were sent.
+        media: What was sent beside words: "image", "audio".
     """
     words = shown(error, options)
     status = next(filter(None, map(_status, _chain(error))), None)
-    kind = _kind(error, status, words, pictures)
+    kind = _kind(error, status, words, media)
     return Failure(kind, words, status, _retry_after(error))
 
 
@@ -74,7 +79,7 @@ def shown(error: BaseException, options: Mapping[str, Any]) -> str:
     return words if len(words) <= _LONGEST else words[:_LONGEST] + "…"
 
 
-def _kind(error: BaseException, status: int | None, words: str, pictures: bool) -> Kind:
+def _kind(error: BaseException, status: int | None, words: str, media: Collection[str]) -> Kind:
     if isinstance(error, MalformedReplyError):
         return "malformed"
     if status in (401, 403):
@@ -82,7 +87,9 @@ def _kind(error: BaseException, status: int | None, words: str, pictures: bool) 
     if status == 404:
         return "model"
     if status in (400, 413, 422, 500):
-        if pictures and _NO_PICTURES.search(words):
+        if "audio" in media and _NO_SOUND.search(words):
+            return "no sound"
+        if "image" in media and _NO_PICTURES.search(words):
             return "no pictures"
         if _TOO_LONG.search(words):
             return "too long"

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import ConfigError, MissingExtraError
-from sensorium.models._llm.facts import Size, picture_tokens, takes_pictures
-from sensorium.models._llm.providers import MODEL, OWN_OPTIONS, Provider, create, provider
+from sensorium.models._integrations import MODEL
+from sensorium.models._llm.facts import Size, picture_tokens, sound_tokens, takes_pictures, takes_sound
+from sensorium.models._llm.providers import OWN_OPTIONS, Provider, create, provider
 from sensorium.models._llm.replies import Usage
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class ChatModel:
         options: As configured; used to keep keys out of messages.
         retries: Requests beyond the first, when a failure may pass.
         vision: Whether pictures are sent; set to False when the provider refuses them.
+        hearing: Whether sound is sent; likewise.
         price: Per million input and output tokens.
         window: Tokens of prompt and reply together; None: as LlamaIndex says.
     """
@@ -45,6 +47,7 @@ class ChatModel:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     retries: int = RETRIES
     vision: bool = True
+    hearing: bool = False
     price: tuple[float, float] | None = None
     window: int | None = None
     _llm: "LLM | None" = field(default=None, repr=False)
@@ -66,6 +69,11 @@ class ChatModel:
         if self._llm is None:
             self._llm = self.make()
         return self._llm
+
+    def close(self) -> None:
+        """Free what the LLM holds in this process, such as a local model's weights; the next request makes it anew."""
+        if (close := getattr(self._llm, "close", None)) is not None:
+            close()
 
     def room(self) -> int:
         """Tokens that a prompt may have, with space left for the reply."""
@@ -91,6 +99,10 @@ class ChatModel:
     def picture_tokens(self, size: Size) -> int:
         """What a picture of this width and height costs, in tokens."""
         return picture_tokens(self.provider, self.model, size)
+
+    def sound_tokens(self, seconds: float) -> int:
+        """What sound of this length costs, in tokens."""
+        return sound_tokens(self.provider, self.model, seconds)
 
     def cost(self, usage: Usage) -> float | None:
         """What a reply cost; None without prices or counts."""
@@ -119,7 +131,8 @@ def from_llm(llm: "LLM") -> ChatModel:
     name = where[2] if where[:2] == ["llama_index", "llms"] and len(where) > 2 else "custom"
     model = llm.metadata.model_name
     model = type(llm).__name__ if model == "unknown" else model
-    return ChatModel(name, model, lambda: llm, vars(llm), vision=takes_pictures(name, model))
+    sees, hears = takes_pictures(name, model), takes_sound(name, model)
+    return ChatModel(name, model, lambda: llm, vars(llm), vision=sees, hearing=hears)
 
 
 def from_options(name: str, options: Mapping[str, Any]) -> ChatModel:
@@ -130,16 +143,23 @@ def from_options(name: str, options: Mapping[str, Any]) -> ChatModel:
     """
     known = provider(name)
     model = str(options.get(MODEL, ""))
+    if known.file:
+        model = model.replace("\\", "/").rpartition("/")[2]
     check_own(name, options)
     price = options.get("price")
     vision = options.get("vision")
     return ChatModel(
         known.name, model, _maker(known, options), {**options, "_": _environment_key(known)},
         retries=int(options.get("max_retries", RETRIES)),
-        vision=takes_pictures(known.name, model) if vision is None else vision,
+        vision=_sees(known, model, options) if vision is None else vision,
+        hearing=bool(options.get("sound", takes_sound(known.name, model))),
         price=(float(price["input"]), float(price["output"])) if price else None,
         window=options.get("context_window"),
     )  # fmt: skip
+
+
+def _sees(known: Provider, model: str, options: Mapping[str, Any]) -> bool:
+    return bool(options.get(known.eyes)) if known.eyes else takes_pictures(known.name, model)
 
 
 def check_own(name: str, options: Mapping[str, Any]) -> None:
@@ -156,6 +176,7 @@ def check_own(name: str, options: Mapping[str, Any]) -> None:
     checks: dict[str, tuple[Callable[[Any], bool], str]] = {
         "max_retries": (lambda v: _whole(v) and 0 <= v <= 20, "a whole number from 0 to 20"),
         "vision": (lambda v: isinstance(v, bool), "true or false"),
+        "sound": (lambda v: isinstance(v, bool), "true or false"),
         "context_window": (lambda v: _whole(v) and v >= 512, "a whole number of at least 512"),
     }
     for option, (holds, expected) in checks.items():
@@ -183,9 +204,9 @@ def _environment_key(known: Provider) -> Mapping[str, str]:
     return {"api_key": value}
 
 
-def has_pictures(messages: Sequence["ChatMessage"]) -> bool:
-    """Whether any message carries a picture."""
-    return any(block.block_type == "image" for message in messages for block in message.blocks)
+def media_in(messages: Sequence["ChatMessage"]) -> frozenset[str]:
+    """What messages carry beside words: "image", "audio"."""
+    return frozenset(block.block_type for message in messages for block in message.blocks) & {"image", "audio"}
 
 
-__all__ = ["OWN_OPTIONS", "ChatModel", "from_llm", "from_options", "has_pictures"]
+__all__ = ["OWN_OPTIONS", "ChatModel", "from_llm", "from_options", "media_in"]

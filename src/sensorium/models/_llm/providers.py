@@ -1,62 +1,64 @@
 """LlamaIndex's chat LLMs by the name of their provider: `llama_index.llms.NAME`."""
 
 import difflib
-import importlib
-import importlib.util
 import inspect
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sensorium.errors import ConfigError, MissingExtraError
+from sensorium.errors import ConfigError, MissingExtraError, SensoriumError
+from sensorium.models._integrations import MODEL, Integration, find, installed
 from sensorium.models._llm.failures import shown
 
 if TYPE_CHECKING:
     from llama_index.core.llms import LLM
 
-MODEL = "model"
-"""The option that `{provider: value}` sets, whatever the provider's class calls it."""
-OWN_OPTIONS = ("max_retries", "price", "vision", "context_window")
+OWN_OPTIONS = ("max_retries", "price", "vision", "sound", "context_window")
 """Options that we read ourselves; `context_window` is passed on where the class knows it."""
 
 
 @dataclass(frozen=True)
-class Provider:
-    """How an integration is called.
+class Provider(Integration):
+    """How a chat LLM's integration is called; see also `Integration`.
 
     Attributes:
-        name: Its name in YAML, and of its module in `llama_index.llms`.
-        class_name: Its class; found by looking at the module when empty.
-        model: The argument that takes the model's name; found by looking at the class when empty.
-        key: The argument that takes the key, where it cannot work without one.
-        key_variable: The environment variable that the key comes from.
-        keyless: Arguments that make a key needless.
         extra: Our extra that installs the package; empty when there is none.
         defaults: Options given to the class unless the user gives them.
         address: The argument without which it would ask another provider's server; empty when there is none.
+        file: Whether its model is a file of this machine.
+        eyes: The argument without which it takes no pictures; empty when that is not how it is known.
+        path: Its module, where it is not `llama_index.llms.NAME`.
+        distribution: What to install, where it is not named after the module.
+        needs: The module of a package that its own module imports late; found missing before anything runs.
     """
 
-    name: str
-    class_name: str = ""
-    model: str = ""
-    key: str = ""
-    key_variable: str = ""
-    keyless: tuple[str, ...] = ()
+    group = "llms"
+    what = "LLM"
+
     extra: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     address: str = ""
+    file: bool = False
+    eyes: str = ""
+    path: str = ""
+    distribution: str = ""
+    needs: str = ""
 
     @property
     def module(self) -> str:
         """The module that has the class."""
-        return f"llama_index.llms.{self.name}"
+        return self.path or super().module
 
     @property
     def package(self) -> str:
         """What to install."""
-        return "llama-index-llms-" + self.name.replace("_", "-")
+        return self.distribution or super().package
+
+    def missing(self, why: str = "") -> MissingExtraError:
+        """The error for a package that is not installed."""
+        return MissingExtraError(f"The LLM {self.name!r}{why}", self.package, self.extra or None)
 
 
 # Streams tell their token usage only when asked to.
@@ -82,6 +84,13 @@ PROVIDERS: dict[str, Provider] = {
         Provider("bedrock_converse", "BedrockConverse", "model", extra="bedrock",
                  defaults={"max_tokens": 4096, "max_retries": 1}),
         Provider("mistralai", "MistralAI", "model", "api_key", "MISTRAL_API_KEY"),
+        # A file of one's own, in this process.
+        Provider("local", "LocalLLM", "model", extra="local", address="model", file=True, eyes="mmproj",
+                 path="sensorium.models._llm.local", distribution="xllamacpp", needs="xllamacpp"),
+        # Deprecated upstream. Its `complete` sends the prompt twice; we only ask it by `chat`, which does not.
+        Provider("openai_multi_modal", "OpenAIMultiModal", "model", "api_key", "OPENAI_API_KEY",
+                 extra="openai-multi-modal", defaults=_COUNTED, path="llama_index.multi_modal_llms.openai",
+                 distribution="llama-index-multi-modal-llms-openai"),
         *map(
             Provider,
             "ai21 alephalpha anyscale cerebras cleanlab clova cloudflare_ai_gateway cohere dashscope databricks "
@@ -94,6 +103,13 @@ PROVIDERS: dict[str, Provider] = {
         ),
     )
 }  # fmt: skip
+_WITHOUT_ADDRESS = {
+    "openai_like": (
+        "The LLM 'openai_like' needs api_base, the address of its server.",
+        "For example: {openai_like: {model: NAME, api_base: http://localhost:8000/v1}}.",
+    ),
+    "local": ("The LLM 'local' needs the file of a model.", "For example: {local: MODEL.gguf}."),
+}
 OTHER_NAMES = {
     "gemini": "google_genai", "google": "google_genai", "bedrock": "bedrock_converse", "azure": "azure_openai",
     "mistral": "mistralai",
@@ -111,15 +127,7 @@ def provider(name: str) -> Provider:
     Raises:
         ConfigError: there is none, and no installed integration of this name.
     """
-    plain = name.strip().replace("-", "_").lower()
-    plain = OTHER_NAMES.get(plain, plain)
-    if plain in PROVIDERS:
-        return PROVIDERS[plain]
-    if re.fullmatch(r"[a-z0-9_]+", plain) and _installed(f"llama_index.llms.{plain}"):
-        return Provider(plain)
-    known = llm_provider_names()
-    near = difflib.get_close_matches(plain, known, n=3) or known[:8]
-    raise ConfigError(f"Unknown LLM provider {name!r}.", f"Known names nearest to it: {', '.join(near)}.")
+    return find(name, Provider, PROVIDERS, OTHER_NAMES)
 
 
 def require(provider: Provider) -> None:
@@ -128,8 +136,25 @@ def require(provider: Provider) -> None:
     Raises:
         MissingExtraError: it is not.
     """
-    if not _installed(provider.module):
-        raise _missing(provider)
+    if not installed(provider.needs or provider.module):
+        raise provider.missing()
+
+
+def check_file(provider: Provider, options: Mapping[str, Any]) -> None:
+    """Check that the files of a model are there, for a provider whose models are files.
+
+    Raises:
+        ConfigError: no file is named, or one is not there or of another format.
+    """
+    if not provider.file:
+        return
+    from sensorium.models._llm.gguf import check
+
+    if not options.get(MODEL):
+        raise ConfigError(*_WITHOUT_ADDRESS[provider.name])
+    for name in (MODEL, provider.eyes):
+        if options.get(name):
+            check(Path(str(options[name])).expanduser())
 
 
 def create(provider: Provider, options: Mapping[str, Any]) -> "LLM":
@@ -144,29 +169,28 @@ def create(provider: Provider, options: Mapping[str, Any]) -> "LLM":
         MissingExtraError: the package is not installed.
     """
     if provider.address and not options.get(provider.address):
-        raise ConfigError(
-            f"The LLM {provider.name!r} needs {provider.address}, the address of its server.",
-            f"For example: {{{provider.name}: {{model: NAME, {provider.address}: http://localhost:8000/v1}}}}.",
-        )
-    kind = _llm_class(provider)
+        raise ConfigError(*_WITHOUT_ADDRESS[provider.name])
+    require(provider)
+    kind = provider.load(_base)
     accepted = _accepted(kind)
     given = {k: v for k, v in options.items() if k not in OWN_OPTIONS or (k == "context_window" and k in accepted)}
-    given = {k: v for k, v in provider.defaults.items() if k in accepted} | _with_key(provider, given)
+    given = {k: v for k, v in provider.defaults.items() if k in accepted} | provider.with_key(given)
     if "max_retries" in accepted:
         given["max_retries"] = provider.defaults.get("max_retries", 0)
-    return _made(provider, kind, _named(provider, accepted, given), accepted)
+    if MODEL in given:
+        given = provider.named(given, _MODEL_ARGUMENTS, accepted)
+    return _made(provider, kind, given, accepted)
 
 
 def _made(provider: Provider, kind: type[Any], options: dict[str, Any], accepted: set[str]) -> "LLM":
-    for name in options:
-        near = difflib.get_close_matches(name, accepted, n=1, cutoff=0.8)
-        if name not in accepted and near:
-            raise ConfigError(f"The LLM {provider.name!r} has no option {name!r}.", f"Did you mean {near[0]!r}?")
+    provider.check_options(options, accepted)
     try:
         llm: LLM = kind(**options)
         _ = llm.metadata  # unknown models are found out here
+    except SensoriumError:
+        raise
     except ImportError as error:
-        raise _missing(provider, f" ({error})") from error
+        raise provider.missing(f" ({error})") from error
     except Exception as error:  # noqa: BLE001 - each integration raises its own; not chained: it may repeat the key
         raise ConfigError(*_refused(provider, error, options)) from None
     return llm
@@ -187,58 +211,11 @@ def _refused(provider: Provider, error: Exception, options: Mapping[str, Any]) -
 _MODEL_ARGUMENTS = ("model", "model_name", "model_id", "deployment_name", "engine")
 
 
-def _named(provider: Provider, accepted: set[str], options: dict[str, Any]) -> dict[str, Any]:
-    if MODEL not in options:
-        return options
-    name = provider.model or next((name for name in _MODEL_ARGUMENTS if name in accepted), MODEL)
-    return {name if key == MODEL else key: value for key, value in options.items()}
-
-
 def _accepted(kind: type[Any]) -> set[str]:
     return {*inspect.signature(kind.__init__).parameters, *getattr(kind, "model_fields", ())} - {"self", "kwargs"}
 
 
-def _missing(provider: Provider, why: str = "") -> MissingExtraError:
-    return MissingExtraError(f"The LLM {provider.name!r}{why}", provider.package, provider.extra or None)
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _llm_class(provider: Provider) -> type[Any]:
-    require(provider)
-    try:
-        module = importlib.import_module(provider.module)
-    except ImportError as error:
-        raise _missing(provider, f" ({error})") from error
-    if named := getattr(module, provider.class_name or "-", None):
-        return named  # type: ignore[no-any-return]
-    return _only_llm(module, provider)
-
-
-def _only_llm(module: Any, provider: Provider) -> type[Any]:
+def _base() -> type:
     from llama_index.core.llms import LLM
 
-    found = [
-        value for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, LLM) and value.__module__.startswith(provider.module)
-    ]  # fmt: skip
-    if len(found) != 1:
-        names = ", ".join(cls.__name__ for cls in found) or "none"
-        raise ConfigError(f"{provider.module} should have one LLM class; found: {names}.")
-    return found[0]
-
-
-def _with_key(provider: Provider, options: dict[str, Any]) -> dict[str, Any]:
-    if not provider.key or any(options.get(name) for name in (provider.key, *provider.keyless)):
-        return options
-    if key := os.environ.get(provider.key_variable):
-        return {**options, provider.key: key}
-    raise ConfigError(
-        f"The LLM {provider.name!r} needs a key.",
-        f"Set the environment variable {provider.key_variable}, or the option {provider.key}.",
-    )
+    return LLM

@@ -10,7 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 
 from sensorium.errors import ConfigError, MissingExtraError, ModelError
 from sensorium.models._llm.failures import Failure, MalformedReplyError, failure
-from sensorium.models._llm.models import ChatModel, has_pictures
+from sensorium.models._llm.models import ChatModel, media_in
 from sensorium.models._llm.replies import Reply, Usage, finish_of, refusal_of, text_of, usage_of, was_cut
 
 if TYPE_CHECKING:
@@ -98,10 +98,14 @@ class Run:
         attempt = self._running()
         model = attempt.model
         options = {**model.options, "made": {k: str(v) for k, v in vars(model.llm).items() if isinstance(v, str)}}
-        fault = failure(error, options, has_pictures(attempt.messages))
+        fault = failure(error, options, media_in(attempt.messages))
         if fault.kind == "no pictures" and model.vision:
             model.vision = False
             self._notes.append(f"{model.name} takes no pictures; their texts were sent alone")
+            return 0.0
+        if fault.kind == "no sound" and model.hearing:
+            model.hearing = False
+            self._notes.append(f"{model.name} takes no sound; its transcript was sent alone")
             return 0.0
         if fault.kind == "too long" and self._shrinks < MOST_SHRINKS:
             self._shrinks += 1
@@ -134,7 +138,7 @@ class Run:
         """
         partial = ""
         if broken is not None:
-            partial = failure(broken, self._running().model.options, False).words
+            partial = failure(broken, self._running().model.options).words
         elif stream.tells_why and not stream.finish:
             partial = ENDS_WITHOUT_REASON
         return self._replied(stream.text, stream.usage, stream.finish, stream.refusal, partial, stream.first_s)

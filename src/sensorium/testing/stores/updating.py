@@ -12,6 +12,7 @@ from sensorium.stores.base import Space
 from sensorium.testing.embedding import FakeEmbedding
 from sensorium.testing.stores.case import (
     DIMENSION,
+    MODE,
     TEXT,
     StoreCase,
     add,
@@ -24,6 +25,8 @@ from sensorium.testing.stores.case import (
     plain,
     publish,
     raises,
+    random_vectors,
+    stored,
     unit,
 )
 
@@ -152,14 +155,44 @@ class UpdateTests(StoreCase):
             ((Space("text", 4, "fake-1"),), "dimension"),
             ((Space("text", 8, "fake-1", distance="dot"),), "dot"),
             ((Space("text", 8, "fake-1", multi=True),), "multi"),
-            ((TEXT, Space("visual", 8, "r")), "visual"),
         ):
             store.close()
             with raises(SpaceError, word, "index again"):
                 self.reopen_store(store, spaces)
         assert self.reopen(store, TEXT).count() == 1
 
-    def test_space_left_out_for_a_while_is_refused_later(self) -> None:
+    def test_a_space_that_is_added_later(self) -> None:
+        """It is no search space before the nodes from before have been stored again; the others go on working."""
+        visual, kept = Space("visual", 2, "r"), Space("kept", 4, "r", multi=True, searchable=False)
+        store = self.store()
+        publish(store, "doc", [node("saltwater", 0)])
+        store = self.reopen(store, TEXT, visual, kept)
+        assert store.incomplete == {"visual", "kept"}
+        hit = dense(store, unit(1))[0][0]
+        assert keyword(store, "saltwater") == [hit]
+        for mode in (MODE.DEFAULT, MODE.HYBRID, MODE.MMR):
+            query = VectorStoreQuery(query_embedding=[1, 0], query_str="x", embedding_field="visual", mode=mode)
+            with raises(SpaceError, "'visual'", "sensorium index /root"):
+                store.search(query)
+            with raises(SpaceError, "'visual'"):
+                store.query(query)
+        assert len([w for w in store.status()["warnings"] if "sensorium index /root" in w]) == 2
+        again = node("river", 0)
+        with store.stage("doc") as stage:
+            flat, kept_vector = np.array([[1, 0]], np.float32), np.ones((1, 4), np.float32)
+            stage.add([again], {"text": random_vectors(1), "visual": flat, "kept": [kept_vector]})
+            stage.publish(stored("doc", {"text": 1}))
+        store = self.reopen(store)
+        assert store.incomplete == {"visual", "kept"}
+        store.completed()
+        assert dense(store, [1, 0], embedding_field="visual") == [(again.node_id, 1.0)]
+        store = self.reopen(store)
+        assert store.incomplete == frozenset()
+        assert dense(store, [1, 0], embedding_field="visual") == [(again.node_id, 1.0)]
+        assert len(store.vectors([again.node_id], "kept")) == 1
+        assert store.verify().sound
+
+    def test_space_left_out_for_a_while_is_incomplete_later(self) -> None:
         """Once nodes were added without it; it may be left out as long as nothing is added."""
         visual = Space("visual", 2, "r")
         store = self.store(TEXT, visual)
@@ -169,9 +202,9 @@ class UpdateTests(StoreCase):
         assert dense(store, [1, 0], embedding_field="visual") == [("a", 1.0)]
         store = self.reopen(store, TEXT)
         store.add([plain("b")], vectors={"text": [unit(1)]})
-        store.close()
-        with raises(SpaceError, "visual", "index again"):
-            self.reopen_store(store, (TEXT, visual))
+        store = self.reopen(store, TEXT, visual)
+        with raises(SpaceError, "visual", "index"):
+            dense(store, [1, 0], embedding_field="visual")
 
     def test_siblings(self) -> None:
         """Nodes of one source by their place in it."""
