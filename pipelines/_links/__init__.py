@@ -1,0 +1,1 @@
+"""Finding which slide a recording shows."""
