@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 WORDS = 20_000
 PAGES = 100
-SOURCE = 5_000
+TOPIC = 12
+SOURCE = 2_500
 """Objects of one source; a write is one source."""
 
 
 def words(number: int) -> list[str]:
-    """Sixty words, unevenly distributed like a language's."""
+    """Thirty to ninety words, unevenly distributed like a language's."""
     rng = random.Random(number)
-    return [f"word{min(int(rng.paretovariate(0.5)), WORDS)}" for _ in range(60)]
+    return [f"word{min(int(rng.paretovariate(0.5)), WORDS)}" for _ in range(rng.randint(30, 90))]
 
 
 def object_id(number: int) -> str:
@@ -74,9 +75,14 @@ def make(folder: Path, count: int, queries: int, dimension: int, parts: int = 0)
         parts: Vectors an object (half as many a query); 0 for one that is no matrix.
     """
     rng = np.random.default_rng(5)
-    centres = rng.standard_normal((max(count // 100, 1), dimension), np.float32)
-    shape = (count, parts) if parts else (count,)
-    vectors: NDArray[np.float32] = centres[rng.integers(0, len(centres), shape)]
+    centres = rng.standard_normal((max(count * max(parts, 1) // 100, 1), dimension), np.float32)
+    drawn = rng.integers(0, len(centres), (count, parts) if parts else count)
+    if parts:  # most words of a text are those of its topic
+        topics = rng.integers(0, len(centres), (max(count // 25, 1), TOPIC))
+        own = topics[rng.integers(0, len(topics), count)]
+        typical = np.take_along_axis(own, rng.integers(0, TOPIC, drawn.shape), axis=1)
+        drawn = np.where(rng.random(drawn.shape) < 0.7, typical, drawn)
+    vectors: NDArray[np.float32] = centres[drawn]
     vectors += 0.7 * rng.standard_normal(vectors.shape, np.float32)
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     near = vectors[rng.integers(0, count, queries)]

@@ -176,21 +176,54 @@ def test_filters_on_declared_fields_mean_what_the_reference_says(
 
 
 def test_a_field_that_is_declared_later(weaviate_server: WeaviateServer, collection_name: str) -> None:
-    """Filters stay right; `status` says that they are slow; after `clear` they are not."""
+    """Filters stay right; `status` says that they are slow; a repair fills the field, and takes vectors along."""
     store = open_store(weaviate_server, collection_name)
-    store.add([plain("old", price=3)])
+    vectors = {"text": random_vectors(3, 1, 16)}
+    store.add([plain("old", price=3), plain("odd", price="3 "), plain("other", color=3)], vectors=vectors)
+    publish(store, "published", 1)
     store.close()
     store = open_store(weaviate_server, collection_name, filter_fields={"price": "number"})
     store.add([plain("new", price=5)])
     assert [n.node_id for n in store.get_nodes(filters=only("price", 2, OP.GT))] == ["new", "old"]
-    assert any("price" in warning for warning in store.status()["warnings"])
-    store.clear()
+    (warning,) = store.status()["warnings"]
+    assert "price" in warning
+    assert "sensorium status --repair" in warning
+    before = {n.node_id: n.to_dict() for n in store.get_nodes()}
+    assert store.verify().found == ()
+    assert store.verify(repair=True).sound
     assert store.status()["warnings"] == []
-    store.add([plain("again", price=5)])
-    assert [n.node_id for n in store.get_nodes(filters=only("price", 2, OP.GT))] == ["again"]
-    store.close()
+    assert store._parts.fields["price"] == "number"
+    assert {n.node_id: n.to_dict() for n in store.get_nodes()} == before
+    for one in (store, open_store(weaviate_server, collection_name, filter_fields={"price": "number"})):
+        assert [n.node_id for n in one.get_nodes(filters=only("price", 2, OP.GT))] == ["new", "old"]
+        query = VectorStoreQuery(query_embedding=vectors["text"][0].tolist(), filters=only("price", 3))
+        assert ids(one.search(query)) == ["old"]
+        assert one.verify().sound
+        one.close()
     with raises(StoreError, "price", "another type"):
         open_store(weaviate_server, collection_name, filter_fields={"price": "text"})
+
+
+def test_a_space_that_is_added_later_has_its_options(weaviate_server: WeaviateServer, collection_name: str) -> None:
+    """The collection gets a named vector of its own, of any kind, and a property for one that is only kept."""
+    store = open_store(weaviate_server, collection_name, spaces=SPACES[:1])
+    store.add([plain("a")], vectors={"text": random_vectors(1, 1, 16)})
+    store.close()
+    late = Space("late", 8, "r", multi=True, options={"quantisation": "rq"})
+    more = [*SPACES[:1], late, Space("kept", 4, "r", searchable=False)]
+    store = open_store(weaviate_server, collection_name, spaces=more)
+    assert store.incomplete == {"late", "kept"}
+    matrix = random_vectors(3, 2, 8)
+    store.add(
+        [plain("a")], vectors={"text": random_vectors(1, 1, 16), "late": [matrix], "kept": random_vectors(1, 3, 4)}
+    )
+    store.completed()
+    query = VectorStoreQuery(embedding_field="late", similarity_top_k=3)
+    assert ids(store.search(query, matrix=matrix)) == ["a"]
+    assert set(store.vectors(["a"], "kept")) == {"a"}
+    assert store.verify().sound
+    assert store.status()["spaces"]["late"]["quantisation"] == "rq"
+    store.close()
 
 
 def test_a_newer_format_is_refused(
@@ -273,6 +306,19 @@ def test_readers_never_see_half_a_source(weaviate_server: WeaviateServer, collec
     assert not torn
     for store in (writer, *readers):
         store.close()
+
+
+def test_status_warns_of_a_server_that_is_older_than_a_feature(
+    weaviate_server: WeaviateServer, collection_name: str
+) -> None:
+    spaces = [Space("text", 4, "r", options={"index": "flat", "quantisation": "rq"})]
+    store = open_store(weaviate_server, collection_name, spaces=spaces)
+    assert store.status()["warnings"] == []
+    store._connection.version = "1.33.18"
+    (warning,) = store.status()["warnings"]
+    assert "'text'" in warning
+    assert "1.34" in warning
+    store.close()
 
 
 def test_odd_names_of_spaces(weaviate_server: WeaviateServer, collection_name: str) -> None:

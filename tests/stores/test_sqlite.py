@@ -22,6 +22,7 @@ from sensorium.stores._sqlite import connections, matrix, schema, text_index, wr
 from sensorium.stores._sqlite.sql_filters import where
 from sensorium.stores.base import SourceRecord, Space, Stage, Store
 from sensorium.stores.sqlite import SqliteStore
+from sensorium.stores.terms import indexed
 from sensorium.testing.stores.case import (
     MODE,
     TEXT,
@@ -291,7 +292,7 @@ def test_terms_pass_the_tokenizer_unchanged(store: Store) -> None:
         assert "1234" not in term or term == "1234.50"
     with sqlite3.connect(store.status()["path"]) as connection:
         known = {row[0] for row in connection.execute("SELECT term FROM vocabulary")}
-    assert known == {text_index.indexed(term) for term in terms}
+    assert known == {indexed(term) for term in terms}
 
 
 def test_common_terms_are_dropped_when_rarer_ones_remain(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

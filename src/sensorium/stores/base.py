@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from llama_index.core.schema import BaseNode
@@ -16,11 +16,16 @@ from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
     VectorStoreQuery,
+    VectorStoreQueryMode,
     VectorStoreQueryResult,
 )
 from numpy.typing import NDArray
 
+from sensorium.errors import SpaceError
 from sensorium.models.base import Distance
+
+if TYPE_CHECKING:
+    from sensorium.stores.verification import Verification
 
 Vector = NDArray[np.float32]
 """Shape (d,), or (m, d) in a multi-vector space."""
@@ -66,6 +71,7 @@ class Scored:
 
 
 Status = Literal["stored", "skipped", "failed"]
+_WORDS_ONLY = (VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE)
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,39 @@ class Store(BasePydanticVectorStore, ABC):
     def spaces(self) -> Mapping[str, Space]:
         """The spaces, by name."""
 
+    @property
+    @abstractmethod
+    def incomplete(self) -> frozenset[str]:
+        """Spaces that cannot be searched yet: nodes were stored before they were added, or while they were left out.
+
+        Indexing the sources again gives their nodes the missing vectors; then `completed` opens the spaces.
+        """
+
+    @abstractmethod
+    def completed(self) -> None:
+        """Note down that every node was stored with all of the configured spaces at hand."""
+
+    def check_complete(self, query: VectorStoreQuery) -> None:
+        """Refuse a search that would miss nodes silently.
+
+        Raises:
+            SpaceError: it needs a space that is incomplete; says what to index again.
+        """
+        name = query.embedding_field or "text"
+        if query.mode not in _WORDS_ONLY and name in self.incomplete:
+            raise SpaceError(*self._lacking(name))
+
+    def incomplete_warnings(self) -> list[str]:
+        """A line for each incomplete space, for `status`."""
+        return [" ".join(self._lacking(name)) for name in sorted(self.incomplete)]
+
+    def _lacking(self, name: str) -> tuple[str, str]:
+        roots = sorted({record.root for record in self.sources()})
+        return (
+            f"The space {name!r} was added after nodes had been stored, which have no vectors in it.",
+            f"Index their sources again: sensorium index {' '.join(roots) or 'FOLDER'}",
+        )
+
     # What pipelines call ----------------------------------------------------------------------------------
 
     @abstractmethod
@@ -231,9 +270,40 @@ class Store(BasePydanticVectorStore, ABC):
     def remove_source(self, doc_id: str) -> None:
         """Delete a source: its nodes, vectors and ledger row, in one step."""
 
+    # Small notes of pipelines ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def notes(self, group: str) -> dict[str, Any]:
+        """Small JSON values that pipelines keep beside the ledger (links between sources), by name.
+
+        Notes belong to no source: they survive updates and removals, until `keep_note` or `clear` removes them.
+
+        Args:
+            group: Any text.
+        """
+
+    @abstractmethod
+    def keep_note(self, group: str, name: str, value: Any) -> None:
+        """Write a note that every process sees; the last writer wins.
+
+        Args:
+            group: Of notes that are read together.
+            name: Within the group; any text.
+            value: What JSON can hold; None removes the note.
+        """
+
     @abstractmethod
     def status(self) -> dict[str, Any]:
         """Engine facts for `sensorium status`: engine, location, version, nodes, vectors by space, size."""
+
+    @abstractmethod
+    def verify(self, repair: bool = False) -> "Verification":
+        """Look for every node through every search that has to find it, and compare the ledger's counts.
+
+        Args:
+            repair: Mend what is found. What cannot be mended here (nodes that are gone) is marked in the ledger, so
+                that the next indexing run reads its source again, and stays in `left`.
+        """
 
     @abstractmethod
     def close(self) -> None:

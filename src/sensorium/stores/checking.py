@@ -19,7 +19,10 @@ NODE_CLASSES: Mapping[str, type[BaseNode]] = {
 """Classes that come back as themselves. Structure of your own belongs in a node's metadata."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_MEDIA = ("text_resource", "image_resource", "audio_resource", "video_resource")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=to_jsonable_python)
+_MEDIA = {
+    kind: [f for f in kind.model_fields if f == "image" or f.endswith("_resource")] for kind in NODE_CLASSES.values()
+}
 
 
 def kind_of(node: BaseNode) -> str:
@@ -48,12 +51,37 @@ def node_json(node: BaseNode) -> tuple[str, str]:
     """
     if type(node) not in NODE_CLASSES.values():
         raise ValueError(f"{type(node).__name__} is none of LlamaIndex's node classes")
-    if getattr(node, "image", None) or any(getattr(getattr(node, m, None), "data", None) for m in _MEDIA):
+    if _has_bytes(node):
         raise ValueError("it holds a medium as bytes; media are files: save it and give its path")
     rest = node.to_dict()
     metadata = rest.pop("metadata")
     rest["embedding"] = None
     return to_json(metadata), to_json(rest)
+
+
+def encoded_nodes(nodes: Sequence[BaseNode]) -> list[tuple[str, str]]:
+    """`node_json` of a batch.
+
+    Raises:
+        PartialWriteError: nodes that could not come back whole, or whose ids are no text.
+    """
+    failed: dict[str, str] = {}
+    encoded: list[tuple[str, str]] = []
+    for node in nodes:
+        try:
+            node.node_id.encode()
+            (node.ref_doc_id or "").encode()
+            encoded.append(node_json(node))
+        except (ValueError, TypeError, RecursionError) as error:
+            failed[node.node_id] = str(error)
+    refuse(nodes, failed)
+    return encoded
+
+
+def _has_bytes(node: BaseNode) -> bool:
+    """Whether a medium is in the node itself; only fields of its class are asked for, as others take pydantic long."""
+    values = [getattr(node, name) for name in _MEDIA[type(node)]]
+    return any(value if isinstance(value, str) else getattr(value, "data", None) for value in values)
 
 
 def to_json(value: Any) -> str:
@@ -62,7 +90,7 @@ def to_json(value: Any) -> str:
     Raises:
         ValueError: a number that is not finite, or a cycle.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=to_jsonable_python)
+    text = _ENCODER.encode(value)
     return text if text.isascii() else _SURROGATE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
 
 

@@ -8,7 +8,7 @@ from sensorium.stores.base import Scored, Vector
 
 POOL = 100
 """Candidates that MMR looks at, at least."""
-FUSED = 30
+FUSED = 20
 """Candidates of each search that hybrid looks at, at least. The same in every engine, as scores are scaled over them;
 few, as each costs a server time."""
 DIVERSIFIED = 1000

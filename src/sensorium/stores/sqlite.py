@@ -7,7 +7,6 @@ vectors use the `weaviate` store. The data folder has to be on a local disk: net
 memory and the locks that WAL needs.
 """
 
-import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,11 +22,20 @@ from llama_index.core.vector_stores.types import (
 from pydantic import Field, PrivateAttr
 
 from sensorium.errors import QueryError, SpaceError, StoreError
-from sensorium.stores._sqlite import ledger, schema
-from sensorium.stores._sqlite.codec import decode
+from sensorium.stores._sqlite import inspection, ledger, notes, schema
+from sensorium.stores._sqlite.asking import (
+    blobs_of,
+    condition_of,
+    counted,
+    ids_of,
+    nodes_where,
+    paged,
+    restriction_of,
+    sources_where,
+)
 from sensorium.stores._sqlite.connections import Connections
 from sensorium.stores._sqlite.matrix import Matrix, Rows, Selections, View
-from sensorium.stores._sqlite.sql_filters import Sql, one_of, where
+from sensorium.stores._sqlite.sql_filters import one_of
 from sensorium.stores._sqlite.stage import SqliteStage
 from sensorium.stores._sqlite.text_index import TextIndex, term_counts
 from sensorium.stores._sqlite.writing import (
@@ -41,8 +49,10 @@ from sensorium.stores._sqlite.writing import (
 )
 from sensorium.stores.base import Scored, SourceRecord, Space, Stage, Store, Vector
 from sensorium.stores.checking import query_matrix, restore_node, space_of
+from sensorium.stores.codec import decode
 from sensorium.stores.filters import restricts
 from sensorium.stores.ranking import DIVERSIFIED, FUSED, POOL, diversified, max_sim, pooled, ranked, weighted
+from sensorium.stores.verification import Verification
 
 FILE_NAME = "index.sqlite3"
 MAX_MATRIX_MB = 1000.0
@@ -77,6 +87,7 @@ class SqliteStore(Store):
     _selections: Selections = PrivateAttr(default_factory=Selections)
     _warn_vectors: int = PrivateAttr()
     _warnings: dict[str, str] = PrivateAttr(default_factory=dict)
+    _unsure: frozenset[str] = PrivateAttr(default=frozenset())
 
     def __init__(
         self,
@@ -107,6 +118,8 @@ class SqliteStore(Store):
             with self._connections.writing() as connection:
                 settled = _set_up(connection, path, spaces or ())
         self._connections.use_wal()
+        with self._connections.reading() as connection:
+            self._unsure = schema.incomplete(connection)
         spaces, numbers = settled
         self._spaces = {space.name: space for space in spaces}
         self._tables = Tables(self._spaces, numbers)
@@ -131,10 +144,25 @@ class SqliteStore(Store):
         """See `Store.spaces`."""
         return self._spaces
 
+    @property
+    def incomplete(self) -> frozenset[str]:
+        """See `Store.incomplete`."""
+        if self._unsure:
+            with self._connections.reading() as connection:
+                self._unsure = schema.incomplete(connection) & self._spaces.keys()
+        return self._unsure
+
+    def completed(self) -> None:
+        """See `Store.completed`."""
+        with self._connections.writing() as connection:
+            sql, bound = one_of("name", list(self._spaces))
+            connection.execute(f"UPDATE spaces SET complete = 1 WHERE {sql}", bound)
+
     # Searching --------------------------------------------------------------------------------------------
 
     def search(self, query: VectorStoreQuery, matrix: Vector | None = None) -> list[Scored]:
         """See `Store.search`."""
+        self.check_complete(query)
         mode, top_k = query.mode, query.similarity_top_k
         if mode in (VectorStoreQueryMode.TEXT_SEARCH, VectorStoreQueryMode.SPARSE):
             return self._text(query, top_k)
@@ -149,7 +177,7 @@ class SqliteStore(Store):
     def _text(self, query: VectorStoreQuery, top_k: int) -> list[Scored]:
         if query.query_str is None:
             raise QueryError("A keyword search needs the query's text.")
-        restriction = _restriction(query)
+        restriction = restriction_of(query)
         with self._connections.reading() as connection:
             hits = self._texts.search(connection, query.query_str, top_k, restriction)
         return ranked(dict(hits), top_k)
@@ -157,7 +185,7 @@ class SqliteStore(Store):
     def _dense(self, query: VectorStoreQuery, matrix: Vector | None, top_k: int) -> list[Scored]:
         space = space_of(query.embedding_field, self._spaces)
         vectors = query_matrix(space, query.query_embedding, matrix)
-        restriction = _restriction(query)
+        restriction = restriction_of(query)
         if top_k <= 0:
             return []
 
@@ -166,7 +194,7 @@ class SqliteStore(Store):
             if space.multi:
                 return self._rescored(connection, view, space, vectors, top_k, among)
             hits = view.best(vectors[0], top_k, among)
-            ids = _ids(connection, [row for row, _ in hits])
+            ids = ids_of(connection, [row for row, _ in hits])
             return ranked({ids[row]: score for row, score in hits}, top_k)
 
         return self._viewing(space, run)
@@ -177,10 +205,10 @@ class SqliteStore(Store):
         """Two stages: the nearest pooled vectors, then all vectors of these nodes."""
         near = view.best(pooled(query), max(RESCORED, 4 * top_k), among)
         scores: dict[int, float] = {}
-        for rows in _pages([row for row, _ in near]):
-            for row, data in _blobs(connection, self._tables.vectors(space.name), rows):
+        for rows in paged([row for row, _ in near]):
+            for row, data in blobs_of(connection, self._tables.vectors(space.name), rows):
                 scores[row] = max_sim(query, decode(data, space))
-        ids = _ids(connection, list(scores))
+        ids = ids_of(connection, list(scores))
         return ranked({ids[row]: score for row, score in scores.items()}, top_k)
 
     def _hybrid(self, query: VectorStoreQuery, matrix: Vector | None) -> list[Scored]:
@@ -232,20 +260,20 @@ class SqliteStore(Store):
         wanted = list(node_ids)
         found: dict[str, BaseNode] = {}
         with self._connections.reading() as connection:
-            for page in _pages(list(dict.fromkeys(wanted))):
-                found |= {node.node_id: node for node in _nodes(connection, one_of("nodes.id", page), "nodes.row")}
+            for page in paged(list(dict.fromkeys(wanted))):
+                found |= {node.node_id: node for node in nodes_where(connection, one_of("nodes.id", page), "nodes.row")}
         return [found[node_id] for node_id in wanted if node_id in found]
 
     def vectors(self, node_ids: Sequence[str], space: str) -> dict[str, Vector]:
         """See `Store.vectors`.
 
         Vectors of cosine spaces are normalised; spaces that are not searchable keep 8 bits a component
-        (`_sqlite.codec`).
+        (`stores.codec`).
         """
         facts, table = space_of(space, self._spaces), self._tables.vectors(space)
         found: dict[str, Vector] = {}
         with self._connections.reading() as connection:
-            for page in _pages(list(dict.fromkeys(node_ids))):
+            for page in paged(list(dict.fromkeys(node_ids))):
                 sql, bound = one_of("id", page)
                 rows = connection.execute(f"SELECT id, data FROM nodes JOIN {table} USING (row) WHERE {sql}", bound)
                 found |= {node_id: decode(data, facts) for node_id, data in rows}
@@ -255,12 +283,12 @@ class SqliteStore(Store):
         """See `Store.siblings`."""
         condition = ("nodes.doc = ? AND nodes.position BETWEEN ? AND ?", [doc_id, first, last])
         with self._connections.reading() as connection:
-            return _nodes(connection, condition, "nodes.position, nodes.id")
+            return nodes_where(connection, condition, "nodes.position, nodes.id")
 
     def count(self) -> int:
         """See `Store.count`."""
         with self._connections.reading() as connection:
-            return _count(connection, "nodes")
+            return counted(connection, "nodes")
 
     def document_frequency(self, terms: Iterable[str]) -> dict[str, int]:
         """See `Store.document_frequency`."""
@@ -274,9 +302,9 @@ class SqliteStore(Store):
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """See `Store.get_nodes`."""
-        condition = _condition(filters, node_ids=node_ids)
+        condition = condition_of(filters, node_ids=node_ids)
         with self._connections.reading() as connection:
-            return _nodes(connection, condition, "nodes.id")
+            return nodes_where(connection, condition, "nodes.id")
 
     def iter_nodes(self, batch: int = 1000, doc_id: str | None = None) -> Iterator[tuple[BaseNode, dict[str, Vector]]]:
         """See `Store.iter_nodes`. All of one state, whatever is written meanwhile."""
@@ -299,7 +327,7 @@ class SqliteStore(Store):
     def _vectors_of(self, connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, dict[str, Vector]]:
         found: dict[int, dict[str, Vector]] = {row: {} for row in rows}
         for name, space in self._spaces.items():
-            for row, data in _blobs(connection, self._tables.vectors(name), rows):
+            for row, data in blobs_of(connection, self._tables.vectors(name), rows):
                 found[row][name] = decode(data, space)
         return found
 
@@ -313,7 +341,7 @@ class SqliteStore(Store):
         latest = list({node.id: node for node in prepared}.values())
         with self._connections.writing() as connection:
             ids = [node.id for node in latest]
-            sources = {node.doc for node in latest} | _sources(connection, one_of("id", ids))
+            sources = {node.doc for node in latest} | sources_where(connection, one_of("id", ids))
             delete_by_id(connection, ids, all_vector_tables(connection))
             insert(connection, latest)
             self._finish(connection, sources)
@@ -329,9 +357,9 @@ class SqliteStore(Store):
         """See `Store.delete_nodes`."""
         if node_ids is None and not restricts(filters):
             raise StoreError("delete_nodes needs node ids or filters.", "To delete everything, call clear().")
-        condition = _condition(filters, node_ids=node_ids)
+        condition = condition_of(filters, node_ids=node_ids)
         with self._connections.writing() as connection:
-            sources = _sources(connection, condition)
+            sources = sources_where(connection, condition)
             if delete(connection, condition, all_vector_tables(connection)):
                 self._finish(connection, sources)
 
@@ -345,6 +373,7 @@ class SqliteStore(Store):
         with self._connections.writing() as connection:
             delete(connection, ("1", []), all_vector_tables(connection))
             connection.execute("DELETE FROM ledger")
+            notes.clear(connection)
             finish(connection, self._tables)
             connection.execute("UPDATE spaces SET complete = 1")
 
@@ -382,6 +411,16 @@ class SqliteStore(Store):
                 finish(connection, self._tables)
             ledger.remove(connection, doc_id)
 
+    def notes(self, group: str) -> dict[str, Any]:
+        """See `Store.notes`."""
+        with self._connections.reading() as connection:
+            return notes.read(connection, group)
+
+    def keep_note(self, group: str, name: str, value: Any) -> None:
+        """See `Store.keep_note`."""
+        with self._connections.writing() as connection:
+            notes.write(connection, group, name, value)
+
     def status(self) -> dict[str, Any]:
         """See `Store.status`."""
         path = self._connections.path
@@ -391,12 +430,20 @@ class SqliteStore(Store):
                 "path": str(path),
                 "version": sqlite3.sqlite_version,
                 "format": schema.FORMAT,
-                "nodes": _count(connection, "nodes"),
+                "nodes": counted(connection, "nodes"),
                 "sources": dict(ledger.by_status(connection)),
-                "vectors": {name: _count(connection, self._tables.vectors(name)) for name in self._spaces},
+                "vectors": {name: counted(connection, self._tables.vectors(name)) for name in self._spaces},
                 "size_mb": round(sum(f.stat().st_size for f in path.parent.glob(f"{FILE_NAME}*")) / 1e6, 1),
-                "warnings": list(self._warnings.values()),
+                "warnings": [*self._warnings.values(), *self.incomplete_warnings()],
             }
+
+    def verify(self, repair: bool = False) -> Verification:
+        """See `Store.verify`: the file's pages, each node's rows, vectors and full text, the ledger's counts."""
+
+        def looked(connection: sqlite3.Connection, space: str) -> View | None:
+            return self._matrices[space].view(connection)
+
+        return inspection.verify(self._connections, self._tables, looked, repair)
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -421,7 +468,8 @@ def _set_up(connection: sqlite3.Connection, path: Path, spaces: Sequence[Space])
     if not schema.prepare(connection, path):
         schema.create(connection)
     if schema.settled(connection, spaces) is None:
-        schema.rewrite(connection, spaces)
+        make = schema.rewrite if schema.is_empty(connection) else schema.extend
+        make(connection, spaces)
     return spaces, schema.settled(connection, spaces) or {}
 
 
@@ -432,57 +480,3 @@ def _file(data: Path) -> Path:
         reason = "a file of that name is there" if isinstance(error, FileExistsError) else error.strerror or error
         raise StoreError(f"The data folder {data} cannot be made: {reason}.", "Choose another one (--data).") from error
     return data / FILE_NAME
-
-
-def _condition(
-    filters: MetadataFilters | None, node_ids: Sequence[str] | None = None, doc_ids: Sequence[str] | None = None
-) -> Sql:
-    """All restrictions joined by AND; an empty list of ids lets nothing pass."""
-    parts = [where(filters)]
-    parts += [one_of("nodes.id", list(node_ids))] if node_ids is not None else []
-    parts += [one_of("nodes.doc", list(doc_ids))] if doc_ids is not None else []
-    return " AND ".join(f"({sql})" for sql, _ in parts), [value for _, bound in parts for value in bound]
-
-
-def _restriction(query: VectorStoreQuery) -> Sql | None:
-    """The query's condition on nodes; None when all nodes are wanted."""
-    # LlamaIndex's VectorStoreIndex sends an empty list when it means all nodes.
-    node_ids = query.node_ids or None
-    free = node_ids is None and query.doc_ids is None and not restricts(query.filters)
-    condition = _condition(query.filters, node_ids, query.doc_ids)
-    return None if free else condition
-
-
-def _ids(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int, str]:
-    found = connection.execute(
-        "SELECT row, id FROM nodes WHERE row IN (SELECT value FROM json_each(?))", (json.dumps(rows),)
-    )
-    return dict(found.fetchall())
-
-
-def _blobs(connection: sqlite3.Connection, table: str, rows: Sequence[int]) -> list[tuple[int, bytes]]:
-    return connection.execute(
-        f"SELECT row, data FROM {table} WHERE row IN (SELECT value FROM json_each(?))", (json.dumps(rows),)
-    ).fetchall()
-
-
-def _nodes(connection: sqlite3.Connection, condition: Sql, order: str) -> list[BaseNode]:
-    sql, bound = condition
-    rows = connection.execute(
-        f"SELECT metadata, body FROM nodes JOIN bodies USING (row) WHERE {sql} ORDER BY {order}", bound
-    )
-    return [restore_node(metadata, body) for metadata, body in rows]
-
-
-def _sources(connection: sqlite3.Connection, condition: Sql) -> set[str]:
-    sql, bound = condition
-    return {doc for (doc,) in connection.execute(f"SELECT DISTINCT doc FROM nodes WHERE {sql}", bound)}
-
-
-def _count(connection: sqlite3.Connection, table: str) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-
-
-def _pages(values: list[_T]) -> Iterator[list[_T]]:
-    for start in range(0, len(values), _PAGE):
-        yield values[start : start + _PAGE]

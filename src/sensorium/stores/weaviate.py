@@ -24,12 +24,13 @@ from llama_index.vector_stores.weaviate import WeaviateVectorStore
 from pydantic import PrivateAttr
 
 from sensorium.errors import PartialWriteError, StoreError
-from sensorium.stores._weaviate import ledger
+from sensorium.stores._weaviate import ledger, notes
 from sensorium.stores._weaviate.connection import Address, Connection, Consistency
 from sensorium.stores._weaviate.encoding import restored
 from sensorium.stores._weaviate.engine import Engine
 from sensorium.stores._weaviate.fields import check_fields
-from sensorium.stores._weaviate.inspection import Inspection, inspect, mend, status
+from sensorium.stores._weaviate.inspection import verify
+from sensorium.stores._weaviate.migration import fill_fields
 from sensorium.stores._weaviate.names import check_collection, check_tenant, ledger_name
 from sensorium.stores._weaviate.parts import Parts
 from sensorium.stores._weaviate.reading import Reader
@@ -37,9 +38,12 @@ from sensorium.stores._weaviate.schema import Plan
 from sensorium.stores._weaviate.searching import Fusion, Searcher
 from sensorium.stores._weaviate.spaces import check_options
 from sensorium.stores._weaviate.stage import WeaviateStage
+from sensorium.stores._weaviate.state import status
 from sensorium.stores._weaviate.updating import add_nodes, delete_found
+from sensorium.stores._weaviate.watch import Watch
 from sensorium.stores.base import Scored, SourceRecord, Space, Stage, Store, Vector
 from sensorium.stores.filters import restricts
+from sensorium.stores.verification import Verification
 
 URL = "http://localhost:8080"
 EMBEDDED = "embedded"
@@ -58,6 +62,8 @@ class WeaviateStore(Store, WeaviateVectorStore):
         url: The server, or "embedded" for one that is started in the data folder.
         grpc: Its gRPC address, "host:port"; found by the usual rules when None.
         api_key: API key; the environment variable WEAVIATE_API_KEY when None.
+        oidc: Login with the server's identity provider, in place of a key: {client_secret, scope}, {username,
+            password, scope} or {token, refresh_token, expires_in}.
         headers: More HTTP headers.
         collection: Name of the collection of nodes; the ledger's is that with "_Ledger".
         tenant: Keeps this index apart from others in the same collection. Created when it is missing.
@@ -79,6 +85,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
     _parts: Parts = PrivateAttr()
     _reader: Reader = PrivateAttr()
     _searcher: Searcher = PrivateAttr()
+    _watch: Watch | None = PrivateAttr(default=None)
     _server: Any = PrivateAttr(default=None)
 
     def __init__(
@@ -89,6 +96,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
         url: str = URL,
         grpc: str | None = None,
         api_key: str | None = None,
+        oidc: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         collection: str = "Sensorium",
         tenant: str | None = None,
@@ -117,7 +125,8 @@ class WeaviateStore(Store, WeaviateVectorStore):
         if url == EMBEDDED:
             url, grpc, api_key = self._start(data)
         try:
-            self._connection = Connection(Address.parse(url, grpc), api_key, headers, timeout_s, insert_timeout_s)
+            address = Address.parse(url, grpc)
+            self._connection = Connection(address, api_key, headers, timeout_s, insert_timeout_s, oidc)
             self._open(plan, consistency, fusion, batch)
         except BaseException:
             self.close()
@@ -140,6 +149,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
         self._parts = Parts(self._connection, Engine(self._connection, *handles), plan, batch, grace)
         self._reader = Reader(self._parts)
         self._searcher = Searcher(self._parts, self._reader, fusion)
+        self._watch = Watch(self._parts)
         self._parts.sweep(now=True)
 
     def __del__(self) -> None:
@@ -160,6 +170,15 @@ class WeaviateStore(Store, WeaviateVectorStore):
         """See `Store.spaces`."""
         return self._parts.spaces
 
+    @property
+    def incomplete(self) -> frozenset[str]:
+        """See `Store.incomplete`."""
+        return self._parts.incomplete()
+
+    def completed(self) -> None:
+        """See `Store.completed`."""
+        self._parts.set_complete()
+
     # Searching --------------------------------------------------------------------------------------------
 
     def search(self, query: VectorStoreQuery, matrix: Vector | None = None) -> list[Scored]:
@@ -169,10 +188,12 @@ class WeaviateStore(Store, WeaviateVectorStore):
             QueryError: also a filter that could only be decided by looking at more than 10,000 nodes one by one; the
                 message says how to declare its key.
         """
+        self.check_complete(query)
         return self._searcher.search(query, matrix, bodies=False)[0]
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
         """See `Store.query`; one request for hits and nodes."""
+        self.check_complete(query)
         scored, found = self._searcher.search(query, kwargs.get("matrix"), bodies=True)
         objects = {f.node_id: f for f in found}
         return VectorStoreQueryResult(
@@ -220,7 +241,8 @@ class WeaviateStore(Store, WeaviateVectorStore):
     def add(self, nodes: Sequence[BaseNode], **add_kwargs: Any) -> list[str]:
         """See `Store.add`. The last of several nodes with one id stays."""
         prepared = self._parts.prepare(nodes, add_kwargs.get("vectors") or {})
-        failed = add_nodes(self._parts, list({node.id: node for node in prepared}.values()))
+        self._watching.begin()
+        failed = add_nodes(self._parts, list({node.id: node for node in prepared}.values()), self._watching)
         if failed:
             raise PartialWriteError([n.node_id for n in nodes if n.node_id not in failed], failed)
         return [node.node_id for node in nodes]
@@ -246,7 +268,8 @@ class WeaviateStore(Store, WeaviateVectorStore):
     def stage(self, doc_id: str) -> Stage:
         """See `Store.stage`."""
         self._connection.check_open()
-        return WeaviateStage(self._parts, doc_id)
+        self._watching.begin()
+        return WeaviateStage(self._parts, doc_id, self._watching)
 
     def record(self, record: SourceRecord) -> None:
         """See `Store.record`."""
@@ -264,26 +287,43 @@ class WeaviateStore(Store, WeaviateVectorStore):
         """See `Store.remove_source`."""
         ledger.remove(self._parts, doc_id)
 
+    # Small notes of pipelines -----------------------------------------------------------------------------
+
+    def notes(self, group: str) -> dict[str, Any]:
+        """See `Store.notes`."""
+        return notes.read(self._parts, group)
+
+    def keep_note(self, group: str, name: str, value: Any) -> None:
+        """See `Store.keep_note`."""
+        notes.write(self._parts, group, name, value)
+
+    @property
+    def _watching(self) -> Watch:
+        assert self._watch is not None
+        return self._watch
+
     # Looking after it -------------------------------------------------------------------------------------
 
     def status(self) -> dict[str, Any]:
         """See `Store.status`."""
-        return status(self._parts, self._reader)
+        facts = status(self._parts, self._reader)
+        return facts | {"warnings": [*facts["warnings"], *self.incomplete_warnings()]}
 
-    def verify(self) -> Inspection:
-        """Read every node back through the vector index of each of its spaces, and look for what nobody owns."""
-        return inspect(self._parts)
+    def verify(self, repair: bool = False) -> Verification:
+        """See `Store.verify`: every object through each vector index, filters and keyword search; the counts.
 
-    def repair(self) -> Inspection:
-        """Mend what `verify` finds; gives what it found then."""
-        found = inspect(self._parts)
-        mend(self._parts, found)
-        return found
+        A repair also fills the typed properties of `filter_fields` that were declared after nodes had been stored.
+        """
+        if repair:
+            fill_fields(self._parts)
+        return verify(self._parts, repair)
 
     def close(self) -> None:
         """See `Store.close`. An embedded server stops when nobody else uses it."""
         connection = getattr(self, "_connection", None)
         if connection is not None:
+            if self._watch is not None:
+                self._watch.close()
             connection.close()
         if self._server is not None:
             self._server.stop()
@@ -302,6 +342,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
 
     def delete_index(self) -> None:
         """Delete both collections, of all tenants; the store cannot be used afterwards."""
+        self._watching.forget()
         for name in (self.index_name, ledger_name(self.index_name)):
             with self._connection.translated():
                 self.client.collections.delete(name)

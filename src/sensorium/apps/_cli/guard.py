@@ -1,6 +1,7 @@
 """How every verb ends: exit codes, one-line errors with a hint, no traceback unless it is asked for.
 
-0 done; 1 unexpected error; 2 wrong usage or invalid configuration; 3 finished, but some sources failed.
+0 done; 1 unexpected error; 2 wrong usage or invalid configuration; 3 finished, but some sources failed,
+or something is wrong with the index.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """The file of the embedded store: tables, version, settings of the spaces."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sensorium.errors import DataVersionError, SpaceError, StoreError
@@ -129,20 +129,32 @@ def settled(connection: sqlite3.Connection, wanted: Sequence[Space]) -> dict[str
     """Compare the wanted spaces with the recorded ones.
 
     Returns:
-        The number of each wanted space, which names its tables; None when they differ and there are no nodes, so
-        that `rewrite` may write down the wanted ones.
+        The number of each wanted space, which names its tables; None when something has to be written down first:
+        all of them (`rewrite`) while there are no nodes, else those that are new (`extend`).
 
     Raises:
-        SpaceError: nodes were indexed with other facts, or without a space.
+        SpaceError: nodes were indexed with other facts.
     """
     recorded = recorded_spaces(connection)
-    if connection.execute("SELECT 1 FROM nodes LIMIT 1").fetchone() is None:
+    if is_empty(connection):
         same = [facts(s) for s in wanted] == [facts(s) for _, s, _ in recorded.values()]
         if not (same and all(complete for _, _, complete in recorded.values())):
             return None
     for space in wanted:
-        _check_space(space, recorded)
+        if space.name not in recorded:
+            return None
+        _check_space(space, recorded[space.name][1])
     return {space.name: recorded[space.name][0] for space in wanted}
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether there are no nodes."""
+    return connection.execute("SELECT 1 FROM nodes LIMIT 1").fetchone() is None
+
+
+def incomplete(connection: sqlite3.Connection) -> frozenset[str]:
+    """Spaces in which nodes may lack the vectors that they should have."""
+    return frozenset(name for (name,) in connection.execute("SELECT name FROM spaces WHERE NOT complete"))
 
 
 def facts(space: Space) -> dict[str, object]:
@@ -157,16 +169,15 @@ def facts(space: Space) -> dict[str, object]:
     }
 
 
-def _check_space(space: Space, recorded: Mapping[str, tuple[int, Space, bool]]) -> None:
-    hint = "Index again into another data folder (--data), or empty this one first: sensorium delete --all"
-    _, old, complete = recorded.get(space.name, (0, None, False))
-    if old is None or not complete:
-        raise SpaceError(f"The index has nodes without vectors in the space {space.name!r}.", hint)
+def _check_space(space: Space, old: Space) -> None:
     before, now = facts(old), facts(space)
     changes = [f"{key} {before[key]!r} is now {now[key]!r}" for key in now if before[key] != now[key]]
     if changes:
         how = "otherwise" if before["revision"] == now["revision"] else "by another embedder"
-        raise SpaceError(f"The space {space.name!r} was indexed {how}: {', '.join(changes)}.", hint)
+        raise SpaceError(
+            f"The space {space.name!r} was indexed {how}: {', '.join(changes)}.",
+            "Index again into another data folder (--data), or empty this one first: sensorium delete --all",
+        )
 
 
 def rewrite(connection: sqlite3.Connection, spaces: Sequence[Space]) -> None:
@@ -176,12 +187,25 @@ def rewrite(connection: sqlite3.Connection, spaces: Sequence[Space]) -> None:
         connection.execute(f"DROP TABLE IF EXISTS pooled_{number}")
     connection.execute("DELETE FROM spaces")
     for space in spaces:
-        facts_of = (space.name, space.dimension, space.revision, space.distance, space.multi, space.searchable)
-        connection.execute(
-            "INSERT INTO spaces (name, dimension, revision, distance, multi, searchable) VALUES (?, ?, ?, ?, ?, ?)",
-            facts_of,
-        )
-        number = recorded_spaces(connection)[space.name][0]
-        connection.execute(f"CREATE TABLE vectors_{number} (row INTEGER PRIMARY KEY, data BLOB NOT NULL)")
-        if space.multi and space.searchable:
-            connection.execute(f"CREATE TABLE pooled_{number} (row INTEGER PRIMARY KEY, data BLOB NOT NULL)")
+        _add_space(connection, space, complete=True)
+
+
+def extend(connection: sqlite3.Connection, spaces: Sequence[Space]) -> None:
+    """Add the spaces that are new to an index with nodes, which lack vectors in them for now."""
+    recorded = recorded_spaces(connection)
+    for space in spaces:
+        if space.name not in recorded:
+            _add_space(connection, space, complete=False)
+
+
+def _add_space(connection: sqlite3.Connection, space: Space, complete: bool) -> None:
+    facts_of = (space.name, space.dimension, space.revision, space.distance, space.multi, space.searchable, complete)
+    connection.execute(
+        "INSERT INTO spaces (name, dimension, revision, distance, multi, searchable, complete) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        facts_of,
+    )
+    number = recorded_spaces(connection)[space.name][0]
+    connection.execute(f"CREATE TABLE vectors_{number} (row INTEGER PRIMARY KEY, data BLOB NOT NULL)")
+    if space.multi and space.searchable:
+        connection.execute(f"CREATE TABLE pooled_{number} (row INTEGER PRIMARY KEY, data BLOB NOT NULL)")

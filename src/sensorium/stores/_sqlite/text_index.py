@@ -6,14 +6,13 @@ words go when others remain, and above a few thousand nodes so do terms that a f
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from string import ascii_uppercase, whitespace
+from collections.abc import Iterable
 from threading import Lock
 
 from sensorium import analysis
 from sensorium.stores._sqlite.matrix import counter
 from sensorium.stores._sqlite.sql_filters import Sql
+from sensorium.stores.terms import indexed
 
 # A title is repeated in all nodes of a source, a section in many: they say less about the one node.
 WEIGHTS = {"title": 0.4, "section": 0.7, "caption": 1.2, "text": 1.0}
@@ -24,18 +23,6 @@ MOST_TERMS = 64
 CONSIDERED = 1000
 _CACHED = 20_000
 _ALL = " "  # no term has a blank
-
-_ESCAPES: dict[int, str] = {ord(c): c.lower() for c in ascii_uppercase} | {ord(c): "_" for c in whitespace}
-
-
-def indexed(term: str) -> str:
-    """A term as the tokenizer of the index leaves it: ASCII letters small, no blank inside."""
-    return term if term.isalnum() and term.islower() else term.translate(_ESCAPES)
-
-
-def indexed_text(text: str) -> str:
-    """What is stored for a text: its terms, parted by blanks."""
-    return " ".join(map(indexed, analysis.terms(text))) if text else ""
 
 
 class TextIndex:
@@ -160,15 +147,3 @@ def _matching(
             (match, *bound, limit),
         )
     return list(rows)
-
-
-def columns(texts: Sequence[str]) -> tuple[str, ...]:
-    """Texts of a node in the order of the index's columns, analysed."""
-    *context, text = texts
-    return (*map(_repeated, context), indexed_text(text))
-
-
-@lru_cache(maxsize=1024)
-def _repeated(text: str) -> str:
-    """As `indexed_text`, for titles and headings, which many nodes share."""
-    return indexed_text(text)

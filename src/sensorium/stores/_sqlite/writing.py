@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from llama_index.core.schema import BaseNode
 
-from sensorium.stores._sqlite.codec import encode
 from sensorium.stores._sqlite.matrix import counter
 from sensorium.stores._sqlite.sql_filters import Sql, one_of
-from sensorium.stores._sqlite.text_index import columns
 from sensorium.stores.base import Space, Vector, Vectors
-from sensorium.stores.checking import checked_vectors, kind_of, node_json, order_of, refuse, searched_texts
+from sensorium.stores.checking import checked_vectors, encoded_nodes, kind_of, order_of, searched_texts
+from sensorium.stores.codec import encode
 from sensorium.stores.ranking import pooled
+from sensorium.stores.terms import columns
 
 # Rows of `removed` to keep; readers that are further behind load their matrices anew.
 _REMEMBERED = 20_000
@@ -73,16 +73,7 @@ def prepare_nodes(nodes: Sequence[BaseNode], vectors: Vectors, tables: Tables) -
         PartialWriteError: nodes that could not come back whole, or vectors that are not finite.
         SpaceError: unknown space, or another dimension.
     """
-    failed: dict[str, str] = {}
-    encoded: list[tuple[str, str]] = []
-    for node in nodes:
-        try:
-            node.node_id.encode()
-            (node.ref_doc_id or "").encode()
-            encoded.append(node_json(node))
-        except (ValueError, TypeError, RecursionError) as error:
-            failed[node.node_id] = str(error)
-    refuse(nodes, failed)
+    encoded = encoded_nodes(nodes)
     checked = checked_vectors(nodes, vectors, tables.spaces)
     return [
         Prepared(

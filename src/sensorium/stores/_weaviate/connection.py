@@ -27,6 +27,7 @@ from weaviate.exceptions import (
 )
 
 from sensorium.errors import StoreError
+from sensorium.stores._weaviate.login import Login
 
 MINIMUM = (1, 33)
 Consistency = Literal["one", "quorum", "all"]
@@ -42,6 +43,17 @@ _CHANNEL = [
     ("grpc.max_reconnect_backoff_ms", 500),
 ]
 _LATE = ("Deadline Exceeded", "timed out while awaiting")
+_LOGIN = "authorization"
+_REFUSALS = (
+    (("tenant not found",), "the tenant does not exist", "Index first."),
+    (
+        ("tenant not active",),
+        "the tenant is not active",
+        "Activate it in both collections, or switch on autoTenantActivation for them.",
+    ),
+    (("read-only", "read only"), "it is in read-only mode", "Its disk may be full; free some space."),
+    (("could not find class",), "the collections are gone", "Open the store again."),
+)
 _REFUSED_KEY = re.compile("unauthenticated|unauthorized|invalid api key|anonymous access not enabled", re.IGNORECASE)
 
 
@@ -112,10 +124,14 @@ class Connection:
     Args:
         address: Where the server is.
         api_key: API key; the environment variable WEAVIATE_API_KEY when None.
+        oidc: Login with the server's identity provider instead (`login`).
         headers: More HTTP headers (a bearer token of an identity provider, keys of a gateway).
         timeout_s: Seconds after which a question without an answer is an error.
         insert_timeout_s: Seconds that the server may take for one batch. Generous: a batch that is cut off is
             stored but not indexed, and has to be written again.
+
+    Attributes:
+        interruptions: How often the server was lost for a moment.
 
     Raises:
         StoreError: no server there, a wrong key, or a version that is too old.
@@ -128,17 +144,22 @@ class Connection:
         headers: Mapping[str, str] | None,
         timeout_s: float,
         insert_timeout_s: float,
+        oidc: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address
         self.timeout_s = timeout_s
+        self.interruptions = 0
         self._closed = False
-        key = api_key or os.environ.get("WEAVIATE_API_KEY") or None
+        if oidc is not None and api_key:
+            raise StoreError("api_key and oidc cannot both be given.", "Choose one of them.")
+        self._login = Login(address.url, oidc, timeout_s) if oidc is not None else None
+        key = None if self._login else api_key or os.environ.get("WEAVIATE_API_KEY") or None
         self.client = weaviate.WeaviateClient(
             connection_params=weaviate.connect.ConnectionParams.from_params(
                 address.host, address.port, address.secure, address.grpc_host, address.grpc_port, address.secure
             ),
             auth_client_secret=Auth.api_key(key) if key else None,
-            additional_headers=dict(headers or {}),
+            additional_headers={**(headers or {}), **({_LOGIN: self._login.header()} if self._login else {})},
             additional_config=AdditionalConfig(
                 timeout=Timeout(init=timeout_s, query=timeout_s, insert=insert_timeout_s),
                 grpc_config=GrpcConfig(channel_options=_CHANNEL),
@@ -153,7 +174,7 @@ class Connection:
                 self.client.connect()
                 version = str(self.client.get_meta().get("version", ""))
                 _check_version(version, self.address)
-                _guard(self.client, self.address, self.timeout_s)
+                _guard(self.client, _Patience(self.address, self.timeout_s, self._interrupted, self._renewed))
                 self._check_grpc()
                 return version
         except KeyError as error:
@@ -175,6 +196,26 @@ class Connection:
                 f"Weaviate answers at {self.address.url}, but its gRPC port {self.address.grpc} does not.",
                 "Open that port, or give the right address: store: {weaviate: {grpc: HOST:PORT}}",
             ) from error
+
+    def _interrupted(self) -> None:
+        """Count that the server was lost for a moment: it may have been restarted."""
+        self.interruptions += 1
+
+    def _renewed(self, metadata: Any) -> Any:
+        """Headers of a gRPC call with the token as it is now."""
+        if self._login is None:
+            return metadata
+        header = self._login.header()
+        self.client._connection._headers[_LOGIN] = header  # for REST
+        return (*((name, value) for name, value in metadata or () if name != _LOGIN), (_LOGIN, header))
+
+    def term(self) -> str:
+        """The server's term of office in its cluster, which changes when it starts; empty where it does not tell."""
+        try:
+            nodes = self.client.cluster.statistics().statistics
+            return str(max(int(node.raft.term) for node in nodes))
+        except (WeaviateBaseError, httpx.HTTPError, AttributeError, KeyError, TypeError, ValueError):
+            return ""  # an older server, a key that may not ask, or nobody there
 
     def collection(self, name: str, tenant: str | None, consistency: Consistency | None) -> Collection[Any, Any]:
         """A handle; no request is made."""
@@ -215,18 +256,11 @@ class Connection:
         where = self.address.url
         if status == 401 or _REFUSED_KEY.search(text):
             return StoreError(
-                f"Weaviate at {where} refuses the API key.", "Set api_key, or the variable WEAVIATE_API_KEY."
+                f"Weaviate at {where} refuses the API key.",
+                "Set api_key, or the variable WEAVIATE_API_KEY; or oidc, where an identity provider decides.",
             )
         if status == 403 or isinstance(error, InsufficientPermissionsError):
             return StoreError(f"The API key may not do this at {where}: {text}", "Use a key with more rights.")
-        if "tenant not found" in text or "tenant not active" in text:
-            return StoreError(f"The tenant does not exist or is not active at {where}: {_short(text)}", "Index first.")
-        if "read-only" in text or "read only" in text:
-            return StoreError(
-                f"Weaviate at {where} is in read-only mode: {_short(text)}", "Its disk may be full; free some space."
-            )
-        if "could not find class" in text:
-            return StoreError(f"The collections are gone from {where}: {_short(text)}", "Open the store again.")
         if isinstance(error, ResponseCannotBeDecodedError):
             return _no_weaviate(self.address)
         if any(word in text for word in _LATE) or isinstance(error, httpx.TimeoutException):
@@ -236,7 +270,25 @@ class Connection:
             )
         if isinstance(error, (httpx.HTTPError, WeaviateConnectionError, WeaviateStartUpError)):
             return unreachable(self.address, "the connection failed")
-        return StoreError(f"Weaviate at {where}: {_short(text)}")
+        return self.refusal(text)
+
+    @staticmethod
+    def concerns_all(reason: str) -> bool:
+        """Whether what the server says of one object is true of all."""
+        return any(word in reason for words, _, _ in _REFUSALS for word in words)
+
+    def refusal(self, text: str, what: str = "") -> StoreError:
+        """What the server said as an error that tells what to do.
+
+        Args:
+            text: Its words.
+            what: What it refused, as the beginning of the message.
+        """
+        where = f"{what}{': ' if what else ''}Weaviate at {self.address.url}"
+        for words, meaning, hint in _REFUSALS:
+            if any(word in text for word in words):
+                return StoreError(f"{where}: {meaning}: {_short(text)}", hint)
+        return StoreError(f"{where}: {_short(text)}")
 
     def wait_ready(self) -> None:
         """Wait until the server answers, at most `timeout_s`.
@@ -280,9 +332,13 @@ def _short(text: str) -> str:
     return re.sub(r"\s+", " ", text)[:400]
 
 
+def version_numbers(version: str) -> tuple[int, ...]:
+    """Major and minor number of a version; empty when there is none."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
 def _check_version(version: str, address: Address) -> None:
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if numbers < MINIMUM:
+    if version_numbers(version) < MINIMUM:
         needed = ".".join(map(str, MINIMUM))
         raise StoreError(
             f"Weaviate at {address.url} is version {version or 'unknown'}; Sensorium needs {needed} or newer.",
@@ -290,7 +346,43 @@ def _check_version(version: str, address: Address) -> None:
         )
 
 
-def _guard(client: weaviate.WeaviateClient, address: Address, timeout_s: float) -> None:
+@dataclass(frozen=True)
+class _Patience:
+    """How calls are made.
+
+    Attributes:
+        address: Of the server, for messages.
+        timeout_s: Seconds for which a lost server is waited for.
+        interrupted: Told when it is lost.
+        renewed: Gives the headers of a call as they have to be now.
+    """
+
+    address: Address
+    timeout_s: float
+    interrupted: Callable[[], None]
+    renewed: Callable[[Any], Any]
+
+    def around(self, method: Callable[..., Any], timeout_s: float | None = None) -> Callable[..., Any]:
+        """A method of the stub that waits for a lost server, but not beyond the deadline."""
+        patience = self.timeout_s if timeout_s is None else timeout_s
+
+        def call(request: Any, *, metadata: Any, timeout: float) -> Any:
+            end = time.monotonic() + patience
+            while True:
+                try:
+                    return method(request, metadata=self.renewed(metadata), timeout=timeout)
+                except grpc.RpcError as error:
+                    if error.code() not in _LOST:
+                        raise
+                    self.interrupted()
+                    if time.monotonic() + _PAUSE_S >= end:
+                        raise unreachable(self.address, _short(str(error.details()))) from error
+                time.sleep(_PAUSE_S)
+
+        return call
+
+
+def _guard(client: weaviate.WeaviateClient, patience: _Patience) -> None:
     """Put our deadlines in place of the client's retries, which let a query on a dead server hang for 63 s.
 
     They sleep inside the client, and no option shortens them. Where another version of the client keeps its stub
@@ -299,34 +391,18 @@ def _guard(client: weaviate.WeaviateClient, address: Address, timeout_s: float) 
     inner = client._connection
     stub = getattr(inner, "_grpc_stub", None)
     if stub is not None:
-        inner._grpc_stub = _Guarded(stub, address, timeout_s)  # type: ignore[assignment]
+        inner._grpc_stub = _Guarded(stub, patience)  # type: ignore[assignment]
 
 
 class _Guarded:
     """The client's gRPC stub: reads and deletes wait for a lost server, but not beyond the deadline."""
 
-    def __init__(self, stub: Any, address: Address, timeout_s: float) -> None:
+    def __init__(self, stub: Any, patience: _Patience) -> None:
         self._stub = stub
         for name in ("Search", "Aggregate", "TenantsGet", "BatchDelete"):
-            setattr(self, name, _patient(getattr(stub, name), address, timeout_s))
+            setattr(self, name, patience.around(getattr(stub, name)))
         # Inserts are never repeated blindly: what was cut off has to be deleted first (`writing`).
-        self.BatchObjects = _patient(stub.BatchObjects, address, 0.0)
+        self.BatchObjects = patience.around(stub.BatchObjects, 0.0)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stub, name)
-
-
-def _patient(method: Callable[..., Any], address: Address, timeout_s: float) -> Callable[..., Any]:
-    def call(request: Any, *, metadata: Any, timeout: float) -> Any:
-        end = time.monotonic() + timeout_s
-        while True:
-            try:
-                return method(request, metadata=metadata, timeout=timeout)
-            except grpc.RpcError as error:
-                if error.code() not in _LOST:
-                    raise
-                if time.monotonic() + _PAUSE_S >= end:
-                    raise unreachable(address, _short(str(error.details()))) from error
-            time.sleep(_PAUSE_S)
-
-    return call

@@ -10,8 +10,6 @@ from typing import Any
 from llama_index.core.schema import BaseNode
 from weaviate.classes.data import DataObject
 
-from sensorium.stores._sqlite.codec import decode, encode
-from sensorium.stores._sqlite.text_index import columns
 from sensorium.stores._weaviate.engine import Found, as_vector
 from sensorium.stores._weaviate.fields import Fields, indexed, space_token
 from sensorium.stores._weaviate.names import (
@@ -31,7 +29,9 @@ from sensorium.stores._weaviate.names import (
     vector_name,
 )
 from sensorium.stores.base import Space, Vector, Vectors
-from sensorium.stores.checking import checked_vectors, kind_of, node_json, refuse, restore_node, searched_texts
+from sensorium.stores.checking import checked_vectors, encoded_nodes, kind_of, restore_node, searched_texts
+from sensorium.stores.codec import decode, encode
+from sensorium.stores.terms import columns
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Prepared:
         return DataObject(
             uuid=node_uuid(self.id, generation),
             properties={**self.properties, GENERATION: generation},
-            vector={name: vector.tolist() for name, vector in self.vectors.items()},
+            vector=self.vectors,  # type: ignore[arg-type]
         )
 
     def uuid(self, generation: str) -> uuid.UUID:
@@ -74,16 +74,7 @@ def prepare(nodes: Sequence[BaseNode], vectors: Vectors, spaces: Mapping[str, Sp
         PartialWriteError: nodes that could not come back whole, or vectors that are not finite.
         SpaceError: unknown space, or another dimension.
     """
-    failed: dict[str, str] = {}
-    encoded: list[tuple[str, str]] = []
-    for node in nodes:
-        try:
-            node.node_id.encode()
-            (node.ref_doc_id or "").encode()
-            encoded.append(node_json(node))
-        except (ValueError, TypeError, RecursionError) as error:
-            failed[node.node_id] = str(error)
-    refuse(nodes, failed)
+    encoded = encoded_nodes(nodes)
     checked = checked_vectors(nodes, vectors, spaces)
     given = [{name: v for name, c in checked.items() if (v := c[i]) is not None} for i in range(len(nodes))]
     return [_prepared(node, *encoded[i], given[i], spaces, fields) for i, node in enumerate(nodes)]

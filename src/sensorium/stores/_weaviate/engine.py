@@ -14,21 +14,21 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from weaviate.classes.aggregate import GroupByAggregate
 from weaviate.classes.data import DataObject
-from weaviate.classes.query import Filter, HybridFusion, MetadataQuery
+from weaviate.classes.query import Filter
 from weaviate.collections import Collection
 
 from sensorium.errors import StoreError
+from sensorium.stores._weaviate import wire
 from sensorium.stores._weaviate.connection import Connection, UnreachableError
-from sensorium.stores._weaviate.names import BODY, DOC, GENERATION, METADATA, NODE_ID, TERMS, vector_name
+from sensorium.stores._weaviate.names import BODY, DOC, GENERATION, METADATA, NODE_ID, ROW, TERMS, vector_name
 from sensorium.stores._weaviate.where import Condition
+from sensorium.stores._weaviate.wire import Wire
 from sensorium.stores.base import Space, Vector
 
 MOST = 10_000
 """QUERY_MAXIMUM_RESULTS: hits of one search and deletes of one request."""
 _PAUSE_S = 0.2
 _T = TypeVar("_T")
-_DISTANCE = MetadataQuery(distance=True)
-_SCORE = MetadataQuery(score=True)
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class Found:
     """An object that was found.
 
     Attributes:
-        uuid: Of the object.
+        id: Of the object.
         node_id: Of its node.
         generation: That it was written in.
         doc: Its source, as indexed (`names.doc_key`).
@@ -45,13 +45,18 @@ class Found:
         vectors: By name of the named vector, where asked for.
     """
 
-    uuid: uuid.UUID
+    id: str
     node_id: str
     generation: str
     doc: str
     score: float = 0.0
     properties: Mapping[str, Any] = field(default_factory=dict)
     vectors: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def uuid(self) -> uuid.UUID:
+        """Of the object."""
+        return uuid.UUID(self.id)
 
     @property
     def metadata(self) -> str:
@@ -77,6 +82,7 @@ class Engine:
         self.connection = connection
         self.data = data
         self.ledger = ledger
+        self._nodes, self._rows = Wire(connection, data), Wire(connection, ledger)
 
     # Searching --------------------------------------------------------------------------------------------
 
@@ -84,32 +90,16 @@ class Engine:
         self, space: Space, query: Vector, limit: int, condition: Condition, properties: Sequence[str]
     ) -> list[Found]:
         """Nearest nodes of a space; scores as in `Scored`."""
-        answer = self._ask(
-            lambda: self.data.query.near_vector(
-                query.tolist() if space.multi else query[0].tolist(),
-                target_vector=vector_name(space.name),
-                limit=limit,
-                filters=_filter(condition),
-                return_properties=list(properties),
-                return_metadata=_DISTANCE,
-            )
-        )
+        how = wire.near(vector_name(space.name), query if space.multi else query[0])
+        results = self._search(self._nodes, how, limit, condition, properties, scores=["distance"])
         similarity = _similarity(space, len(query))
-        return [_found(o, similarity(o.metadata.distance)) for o in answer.objects]
+        return [_found(r, similarity(r.metadata.distance)) for r in results]
 
     def bm25(self, terms: str, limit: int, condition: Condition, properties: Sequence[str]) -> list[Found]:
         """Nodes by raw BM25."""
-        answer = self._ask(
-            lambda: self.data.query.bm25(
-                terms,
-                query_properties=[TERMS],
-                limit=limit,
-                filters=_filter(condition),
-                return_properties=list(properties),
-                return_metadata=_SCORE,
-            )
-        )
-        return [_found(o, o.metadata.score) for o in answer.objects]
+        how = wire.bm25(terms, [TERMS])
+        results = self._search(self._nodes, how, limit, condition, properties, scores=["score"])
+        return [_found(r, r.metadata.score) for r in results]
 
     def hybrid(
         self,
@@ -122,21 +112,9 @@ class Engine:
         properties: Sequence[str],
     ) -> list[Found]:
         """Both in one call, fused by the server: relative scores over its own lists."""
-        answer = self._ask(
-            lambda: self.data.query.hybrid(
-                terms,
-                vector={vector_name(space.name): query.tolist() if space.multi else query[0].tolist()},
-                target_vector=vector_name(space.name),
-                query_properties=[TERMS],
-                alpha=alpha,
-                fusion_type=HybridFusion.RELATIVE_SCORE,
-                limit=limit,
-                filters=_filter(condition),
-                return_properties=list(properties),
-                return_metadata=_SCORE,
-            )
-        )
-        return [_found(o, o.metadata.score) for o in answer.objects]
+        how = wire.hybrid(vector_name(space.name), query if space.multi else query[0], terms, [TERMS], alpha)
+        results = self._search(self._nodes, how, limit, condition, properties, scores=["score"])
+        return [_found(r, r.metadata.score) for r in results]
 
     # Reading ----------------------------------------------------------------------------------------------
 
@@ -144,45 +122,27 @@ class Engine:
         self, condition: Condition, properties: Sequence[str], vectors: Sequence[str] = (), limit: int = MOST
     ) -> list[Found]:
         """Objects that a condition holds for, in no order."""
-        answer = self._ask(
-            lambda: self.data.query.fetch_objects(
-                filters=_filter(condition),
-                limit=limit,
-                return_properties=list(properties),
-                include_vector=list(vectors) if vectors else False,
-            )
-        )
-        return [_found(o, 0.0) for o in answer.objects]
+        return [_found(r) for r in self._search(self._nodes, {}, limit, condition, properties, vectors=vectors)]
 
     def by_uuid(self, one: uuid.UUID, properties: Sequence[str], vectors: Sequence[str] = ()) -> list[Found]:
         """An object by id, also one that filters do not find, as after a crash; empty when there is none."""
-        before = uuid.UUID(int=one.int - 1) if one.int else None
-        answer = self._ask(
-            lambda: self.data.query.fetch_objects(
-                limit=1,
-                after=before or "",
-                return_properties=list(properties),
-                include_vector=list(vectors) if vectors else False,
-            )
-        )
-        return [_found(o, 0.0) for o in answer.objects if o.uuid == one]
+        results = self._search(self._nodes, _before(one), 1, True, properties, vectors=vectors)
+        return [f for f in map(_found, results) if f.uuid == one]
 
     def scan(self, properties: Sequence[str], vectors: Sequence[str] = (), page: int = 1000) -> Iterator[Found]:
         """Every object, in no order, page by page; what is written meanwhile may be among them."""
-        after: uuid.UUID | None = None
+        return self._all(self._nodes, properties, vectors, page)
+
+    def _all(
+        self, collection: Wire, properties: Sequence[str], vectors: Sequence[str] = (), page: int = 1000
+    ) -> Iterator[Found]:
+        after = ""
         while True:
-            answer = self._ask(
-                lambda after=after: self.data.query.fetch_objects(  # type: ignore[misc]
-                    limit=page,
-                    after=after or "",
-                    return_properties=list(properties),
-                    include_vector=list(vectors) if vectors else False,
-                )
-            )
-            yield from (_found(o, 0.0) for o in answer.objects)
-            if len(answer.objects) < page:
+            results = self._search(collection, {"after": after}, page, True, properties, vectors=vectors)
+            yield from map(_found, results)
+            if len(results) < page:
                 return
-            after = answer.objects[-1].uuid
+            after = results[-1].metadata.id
 
     def count(self, condition: Condition) -> int:
         """How many objects a condition holds for."""
@@ -203,30 +163,26 @@ class Engine:
             str(g.grouped_by.value): int(g.total_count or 0) for g in grouped.groups if g.grouped_by.value is not None
         }
 
-    def rows(self, condition: Condition, properties: Sequence[str] | None = None, limit: int = MOST) -> list[Any]:
+    def rows(self, condition: Condition, properties: Sequence[str] | None = None, limit: int = MOST) -> list[Found]:
         """Ledger rows that a condition holds for."""
-        answer = self._ask(
-            lambda: self.ledger.query.fetch_objects(
-                filters=_filter(condition),
-                limit=limit,
-                return_properties=list(properties) if properties is not None else None,
-            )
-        )
-        return list(answer.objects)
+        return [_found(r) for r in self._search(self._rows, {}, limit, condition, properties)]
 
-    def scan_rows(self, properties: Sequence[str]) -> Iterator[Any]:
+    def scan_rows(self, properties: Sequence[str]) -> Iterator[Found]:
         """Every ledger row, in no order."""
-        after: uuid.UUID | None = None
-        while True:
-            answer = self._ask(
-                lambda after=after: self.ledger.query.fetch_objects(  # type: ignore[misc]
-                    limit=1000, after=after or "", return_properties=list(properties)
-                )
-            )
-            yield from answer.objects
-            if len(answer.objects) < 1000:
-                return
-            after = answer.objects[-1].uuid
+        return self._all(self._rows, properties)
+
+    def row_by_uuid(self, one: uuid.UUID, properties: Sequence[str] | None = None) -> Found | None:
+        """A ledger row by id, also one that filters do not find, as after a crash."""
+        results = self._search(self._rows, _before(one), 1, True, properties)
+        return next((row for row in map(_found, results) if row.uuid == one), None)
+
+    def rewrite_row(self, one: uuid.UUID) -> None:
+        """Delete a ledger row and write it again as it is; only then do filters find it after a crash."""
+        row = self.row_by_uuid(one)
+        if row is not None:
+            self._ask(lambda: self.ledger.data.delete_by_id(one))
+            values = {name: value for name, value in row.properties.items() if value is not None}
+            self.write_rows([DataObject(uuid=one, properties=values)])
 
     def count_rows_by(self, name: str, condition: Condition) -> dict[str, int]:
         """Ledger rows by the value of a property."""
@@ -240,7 +196,7 @@ class Engine:
         Returns:
             Index and reason of those that the server refused.
         """
-        return self._insert(self.data, objects)
+        return self._insert(self._nodes, objects)
 
     def write_rows(self, objects: Sequence[DataObject[Any, Any]]) -> None:
         """Write ledger rows; each replaces the one of its uuid, and may be written again, as none has a vector.
@@ -249,21 +205,36 @@ class Engine:
             StoreError: the server refused one, or does not answer in time.
         """
         end = time.monotonic() + self.connection.timeout_s
+        cut = False
         while True:
             try:
-                refused = self._insert(self.ledger, objects)
+                refused = self._insert(self._rows, objects)
                 break
             except UnreachableError:
                 if time.monotonic() >= end:
                     raise
+                cut = True
                 time.sleep(_PAUSE_S)
         for reason in refused.values():
-            raise StoreError(f"The ledger cannot be written: {reason}")
+            raise self.connection.refusal(reason, "The ledger cannot be written")
+        if cut:
+            self.confirm_rows([o.uuid for o in objects])  # type: ignore[misc]
 
-    def _insert(self, collection: Collection[Any, Any], objects: Sequence[DataObject[Any, Any]]) -> dict[int, str]:
+    def confirm_rows(self, uuids: Sequence[uuid.UUID]) -> None:
+        """Make sure that filters find ledger rows.
+
+        What cut off the first attempt may have left a row that is stored, but that no filter finds; writing an equal
+        one again changes nothing.
+        """
+        condition = Filter.by_id().contains_any(list(uuids)) & Filter.by_property(ROW).like("*")
+        found = {row.uuid for row in self.rows(condition, [ROW])}
+        for one in set(uuids) - found:
+            self.rewrite_row(one)
+
+    def _insert(self, collection: Wire, objects: Sequence[DataObject[Any, Any]]) -> dict[int, str]:
         def run() -> dict[int, str]:
             with self.connection.translated():
-                return _refusals(collection, objects)
+                return collection.insert(objects)
 
         self.connection.check_open()
         return Running(run).result()
@@ -291,6 +262,19 @@ class Engine:
         if uuids:
             where = Filter.by_id().contains_any(list(uuids))
             self._ask(lambda: self.ledger.data.delete_many(where=where))
+
+    def _search(
+        self,
+        collection: Wire,
+        how: Mapping[str, Any],
+        limit: int,
+        condition: Condition,
+        properties: Sequence[str] | None,
+        scores: Sequence[str] = (),
+        vectors: Sequence[str] = (),
+    ) -> Sequence[Any]:
+        filters = _filter(condition)
+        return self._ask(lambda: collection.search(how, limit, filters, properties, scores, vectors))
 
     def _ask(self, run: Callable[[], _T]) -> _T:
         self.connection.check_open()
@@ -334,41 +318,34 @@ class Running(Generic[_T]):
         return self._results[0]
 
 
-def _refusals(collection: Collection[Any, Any], objects: Sequence[DataObject[Any, Any]]) -> dict[int, str]:
-    from weaviate.exceptions import WeaviateInsertManyAllFailedError
-
-    try:
-        done = collection.data.insert_many(list(objects))
-    except WeaviateInsertManyAllFailedError as error:
-        # The client tells no longer which object had which reason.
-        return dict.fromkeys(range(len(objects)), str(error.message).partition(": ")[2] or str(error.message))
-    return {index: str(error.message) for index, error in done.errors.items()}
-
-
 def _filter(condition: Condition) -> Any:
     return None if condition is True else condition
 
 
-def _found(o: Any, score: float | None) -> Found:
-    properties = o.properties
+def _before(one: uuid.UUID) -> dict[str, Any]:
+    return {"after": str(uuid.UUID(int=one.int - 1)) if one.int else ""}
+
+
+def _found(result: Any, score: float = 0.0) -> Found:
+    properties = wire.properties_of(result)
     return Found(
-        o.uuid,
-        str(properties.get(NODE_ID) or ""),
-        str(properties.get(GENERATION) or ""),
-        str(properties.get(DOC) or ""),
-        float(score or 0.0),
+        result.metadata.id,
+        properties.get(NODE_ID) or "",
+        properties.get(GENERATION) or "",
+        properties.get(DOC) or "",
+        score,
         properties,
-        o.vector,
+        wire.vectors_of(result),
     )
 
 
-def _similarity(space: Space, query_vectors: int) -> Callable[[float | None], float]:
+def _similarity(space: Space, query_vectors: int) -> Callable[[float], float]:
     """From Weaviate's distance: 1 - cosine, -dot, or -MaxSim summed over the query's vectors."""
     if space.multi:
-        return lambda distance: -(distance or 0.0) / query_vectors
+        return lambda distance: -distance / query_vectors
     if space.distance == "dot":
-        return lambda distance: -(distance or 0.0)
-    return lambda distance: 1.0 - (distance or 0.0)
+        return lambda distance: -distance
+    return lambda distance: 1.0 - distance
 
 
 def as_vector(value: Any) -> Vector:

@@ -115,6 +115,11 @@ class Manifest:
         """Changes with everything that readers can see."""
         return self.version, self.dead
 
+    @property
+    def state(self) -> object:
+        """Changes with every step of every update."""
+        return self.version, {(u.generation, u.state) for u in self.updates}
+
     def without(self, generations: Iterable[str]) -> "Manifest":
         """With more generations that are not to be seen."""
         extra = tuple(Update(g, "", STAGED) for g in generations)
@@ -196,12 +201,13 @@ class Generations:
             live = self._live_of({doc for _, doc in doubtful})
             fresh = self.read()
             live |= {doc: u.generation for doc, u in fresh.published.items()}
-            if fresh.dead != manifest.dead:
-                # Something was staged or published meanwhile; under the new manifest these may be hidden.
-                manifest = fresh
-                continue
             lost = {g for g, doc in doubtful if live.get(doc, first_generation(doc)) != g}
             self._known |= {g for g, _ in doubtful} - lost
+            if fresh.state != manifest.state:
+                # Something was staged or published meanwhile: some of the hits may be hidden now, and of what became
+                # live only a part may have been there.
+                manifest = fresh
+                continue
             if not lost:
                 return found
             # Left behind by a writer that died where even its row is gone; `repair` clears it away.
@@ -279,10 +285,15 @@ class Generations:
 
     # Writing ----------------------------------------------------------------------------------------------
 
-    def begin(self, doc: str) -> Update:
-        """Announce an update; from now on its generation is hidden."""
+    def begin(self, doc: str, more: Callable[[str, str], list[DataObject[Any, Any]]] | None = None) -> Update:
+        """Announce an update; from now on its generation is hidden.
+
+        Args:
+            doc: The source.
+            more: Rows to write along, of the generation and the source as indexed (`watch`).
+        """
         update = Update(uuid.uuid4().hex[:16], doc, owner=owner())
-        self._engine.write_rows([update.row()])
+        self._engine.write_rows([update.row(), *(more(update.generation, doc_key(doc)) if more else ())])
         return update
 
     def touch(self, update: Update) -> Update:
@@ -338,11 +349,11 @@ class Generations:
         with suppress(UnreachableError):
             self._engine.write_rows([left.row()])
 
-    def announce(self, objects: Mapping[str, Sequence[uuid.UUID]]) -> Update:
-        """Note down objects that are about to be added to live generations."""
+    def announce(self, objects: Mapping[str, Sequence[uuid.UUID]], more: Sequence[DataObject[Any, Any]] = ()) -> Update:
+        """Note down objects that are about to be added to live generations; `more` is written along."""
         text = json.dumps({space: [str(i) for i in ids] for space, ids in objects.items()})
         update = Update(uuid.uuid4().hex[:16], "", ADDING, record=text, owner=owner())
-        self._engine.write_rows([update.row()])
+        self._engine.write_rows([update.row(), *more])
         return update
 
     def settle(self, update: Update) -> None:
@@ -393,6 +404,7 @@ class Generations:
         if manifest.published.get(doc_key(update.doc)) == update and (row is None or row.live != update.generation):
             # The writer died between its two writes.
             self._engine.write_rows([_head_of(update).row(), version_row()])
+            self._engine.confirm_rows([row_uuid("source", doc_key(update.doc))])
         if not self._old(update):
             return
         self._engine.delete_where(Filter.by_property(GENERATION).contains_any(list(update.retires)))
@@ -429,10 +441,20 @@ def owner() -> str:
 
 def _abandoned(update: Update) -> bool:
     """Whether the process that writes an update is dead, or silent for long on another machine."""
-    machine, pid, started = json.loads(update.owner or '["", 0, ""]')
+    return is_gone(update.owner, update.touched)
+
+
+def is_gone(process: str, touched: float) -> bool:
+    """Whether a process (`owner`) is dead, or gave no sign of life for long on another machine.
+
+    Args:
+        process: As `owner` names it; nobody when empty.
+        touched: Its last sign of life, seconds since 1970.
+    """
+    machine, pid, started = json.loads(process or '["", 0, ""]')
     if machine == _machine():
         return bool(_started(pid) != started)
-    return time.time() - update.touched > ABANDONED_S
+    return time.time() - touched > ABANDONED_S
 
 
 @cache

@@ -18,7 +18,7 @@ from sensorium.stores._weaviate.engine import Engine
 from sensorium.stores._weaviate.fields import Fields
 from sensorium.stores._weaviate.manifest import Generations, of_generations, of_source
 from sensorium.stores._weaviate.names import KEY, KIND, NODE_ID, digest
-from sensorium.stores._weaviate.schema import Plan, Settings, open_index, recreate
+from sensorium.stores._weaviate.schema import Plan, Settings, open_index, read_settings, recreate
 from sensorium.stores._weaviate.where import all_of, none_of
 from sensorium.stores._weaviate.writing import Writer, pages
 from sensorium.stores.base import Space, Vectors
@@ -59,6 +59,24 @@ class Parts:
     def fields(self) -> Fields:
         """Metadata keys whose typed property all nodes fill: those that filters may use."""
         return self.settings.fields
+
+    def incomplete(self) -> frozenset[str]:
+        """Configured spaces in which stored nodes may lack vectors; asks again while there are some."""
+        if not self.spaces.keys() <= self.settings.complete:
+            self.settings = read_settings(self.engine, self.plan.collection) or self.settings
+        return frozenset(self.spaces.keys() - self.settings.complete)
+
+    def set_complete(self) -> None:
+        """Note down that all nodes have their vectors in all configured spaces."""
+        now = read_settings(self.engine, self.plan.collection) or self.settings
+        self.settings = replace(now, complete=now.complete | self.spaces.keys())
+        self.engine.write_rows([self.settings.row()])
+
+    def set_fields(self, fields: Fields) -> None:
+        """Note down that all nodes fill the typed properties of these keys."""
+        now = read_settings(self.engine, self.plan.collection) or self.settings
+        self.settings = replace(now, fields={**now.fields, **fields})
+        self.engine.write_rows([self.settings.row()])
 
     def prepare(self, nodes: Sequence[BaseNode], vectors: Vectors) -> list[Prepared]:
         """See `encoding.prepare`; fills also the properties of fields that were declared later."""

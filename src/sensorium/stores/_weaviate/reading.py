@@ -9,7 +9,6 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import MetadataFilters
 from weaviate.classes.query import Filter
 
-from sensorium.stores._sqlite.text_index import indexed
 from sensorium.stores._weaviate.encoding import kept_properties, named_vectors, restored, vectors_of
 from sensorium.stores._weaviate.engine import MOST, Engine, Found
 from sensorium.stores._weaviate.fields import space_token
@@ -30,6 +29,7 @@ from sensorium.stores._weaviate.writing import pages
 from sensorium.stores.base import Vector
 from sensorium.stores.checking import order_of, space_of
 from sensorium.stores.filters import check, matches
+from sensorium.stores.terms import indexed
 
 _CACHED = 20_000
 _PAGE = 1000

@@ -99,6 +99,17 @@ class Plan:
     replication: int
 
 
+def read_settings(engine: Engine, name: str) -> Settings | None:
+    """What the index was made with, as the ledger has it now.
+
+    Args:
+        engine: Its collections.
+        name: Of the collection, for messages.
+    """
+    rows = engine.rows(Filter.by_id().equal(row_uuid("settings")), [VALUE])
+    return Settings.parse(str(rows[0].properties[VALUE]), name) if rows else None
+
+
 def open_index(connection: Connection, engine: Engine, plan: Plan) -> Settings:
     """Make what is missing, and check that the index and the configuration fit.
 
@@ -139,8 +150,7 @@ def _look(connection: Connection, engine: Engine, plan: Plan) -> Settings | None
         return None
     if plan.tenant is not None:
         _make_tenant(engine, plan.tenant)
-    rows = engine.rows(Filter.by_id().equal(row_uuid("settings")), [VALUE])
-    return Settings.parse(str(rows[0].properties[VALUE]), data) if rows else None
+    return read_settings(engine, data)
 
 
 def _check_shape(engine: Engine, plan: Plan, has_ledger: bool) -> None:
@@ -234,14 +244,20 @@ def _stored(engine: Engine) -> bool:
 
 
 def _checked(engine: Engine, settings: Settings, wanted: Sequence[Space]) -> Settings:
-    """Compare the wanted spaces with those that nodes are stored in; bring index options up to date.
+    """Compare the wanted spaces with those that nodes are stored in; add new ones, bring index options up to date.
+
+    Nodes lack vectors in what is added; it is not complete until they have been indexed again.
 
     Raises:
-        SpaceError: nodes were indexed with other facts, or without a space.
+        SpaceError: nodes were indexed with other facts.
     """
     recorded = {space.name: space for space in settings.spaces}
+    new = [space for space in wanted if space.name not in recorded]
     for space in wanted:
-        _check_space(space, recorded.get(space.name), space.name in settings.complete)
+        if space not in new:
+            _check_space(space, recorded[space.name])
+    _complete(engine, new, {})
+    recorded |= {space.name: space for space in new}
     for space in wanted:
         change = changed_config(space, recorded[space.name].options)
         if change is not None:
@@ -253,9 +269,7 @@ def _checked(engine: Engine, settings: Settings, wanted: Sequence[Space]) -> Set
     return updated
 
 
-def _check_space(space: Space, old: Space | None, complete: bool) -> None:
-    if old is None or not complete:
-        raise SpaceError(f"The index has nodes without vectors in the space {space.name!r}.", _HINT)
+def _check_space(space: Space, old: Space) -> None:
     before, now = facts(old), facts(space)
     changes = [f"{key} {before[key]!r} is now {now[key]!r}" for key in now if before[key] != now[key]]
     if changes:
@@ -263,7 +277,7 @@ def _check_space(space: Space, old: Space | None, complete: bool) -> None:
 
 
 def _with_fields(engine: Engine, settings: Settings, plan: Plan) -> Settings:
-    """Add typed properties of newly declared keys. Nodes that are stored already lack them.
+    """Add typed properties of newly declared keys. Nodes that are stored already lack them (`migration` fills them).
 
     While there are some, filters on these keys take the slow way (`where`), as if they were not declared.
     """

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Literal
@@ -11,7 +11,6 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 
 from sensorium import analysis
 from sensorium.errors import QueryError
-from sensorium.stores._sqlite.text_index import indexed
 from sensorium.stores._weaviate.engine import MOST, Found
 from sensorium.stores._weaviate.manifest import Manifest
 from sensorium.stores._weaviate.names import IDENTITY, METADATA, PAYLOAD
@@ -22,11 +21,14 @@ from sensorium.stores.base import Scored, Vector
 from sensorium.stores.checking import query_matrix, space_of
 from sensorium.stores.filters import check
 from sensorium.stores.ranking import DIVERSIFIED, FUSED, POOL, diversified, ranked, weighted
+from sensorium.stores.terms import indexed
 
 Fusion = Literal["ours", "server"]
 RESCORED = 200
 """Nodes that a multi-vector search asks for at least: MUVERA finds candidates, which are then compared exactly."""
 MOST_TERMS = 256
+TIED, MOST_TIED = 64, 512
+"""Hits that are looked at when some tie at the end: at first, and at most, unless more are wanted anyway."""
 _Run = Callable[[Condition, int, Sequence[str]], list[Found]]
 
 
@@ -41,6 +43,7 @@ class Leg:
         condition: What may match, for the server.
         takes: Decides where the condition takes too much; None where it is exact.
         vague: Keys of filters that only the metadata decide.
+        settles: Whether it matters which of several hits that tie at the end are taken.
     """
 
     run: _Run
@@ -49,6 +52,7 @@ class Leg:
     condition: Condition
     takes: Callable[[Found], bool] | None
     vague: tuple[str, ...] = ()
+    settles: bool = True
 
 
 _NO_LEG = Leg(lambda condition, limit, names: [], 0, 0, False, None)
@@ -120,8 +124,12 @@ class Searcher:
             self._dense(query, matrix, dense) if alpha > 0 else _NO_LEG,
             self._text(query, text) if alpha < 1 else _NO_LEG,
         ]
-        near, words = self._best(legs, extra)
-        return weighted(_ranked(near, dense), _ranked(words, text), alpha, top_k), [*near, *words]
+        near, words = self._best([replace(leg, settles=False) for leg in legs], extra)
+        fused = weighted(_ranked(near, dense), _ranked(words, text), alpha, top_k)
+        if any(_matters(found, leg.top_k, fused, top_k) for leg, found in zip(legs, (near, words), strict=True)):
+            near, words = self._best(legs, extra)
+            fused = weighted(_ranked(near, dense), _ranked(words, text), alpha, top_k)
+        return fused, [*near, *words]
 
     def _fused(self, query: VectorStoreQuery, matrix: Vector | None, alpha: float, top_k: int) -> Leg:
         terms = query_terms(query.query_str)
@@ -172,15 +180,30 @@ def _hits(leg: Leg, manifest: Manifest, extra: Sequence[str]) -> list[Found]:
         raw = leg.run(condition, limit, names)
         hits = unique(raw if leg.takes is None else list(filter(leg.takes, raw)))
         hits.sort(key=lambda f: -f.score)
-        if len(raw) < limit or (len(hits) > top_k and hits[-1].score < hits[top_k - 1].score):
+        if len(raw) < limit or (len(hits) > top_k and not (leg.settles and _tied(hits, top_k))):
             return hits
         # Of very many that tie, as copies of one page do, those that the server gives first are taken.
-        if len(hits) > top_k and attempt:
+        if len(hits) > top_k and limit >= MOST_TIED:
             return hits
         if limit >= MOST:
             break
-        limit = min(limit * 8, MOST)
+        limit = min(max(2 * limit, TIED) if len(hits) > top_k and not attempt else 8 * limit, MOST)
     return _most(hits, leg)
+
+
+def _tied(hits: Sequence[Found], top_k: int) -> bool:
+    """Whether more hits than were asked for may tie with the last of the `top_k`."""
+    return len(hits) > top_k and hits[-1].score == hits[top_k - 1].score
+
+
+def _matters(hits: Sequence[Found], top_k: int, fused: Sequence[Scored], wanted: int) -> bool:
+    """Whether it matters for fused hits which of those that tie at the end of one list are in it.
+
+    The last of a list counts nothing there (`ranking.weighted`), unless all of the list tie.
+    """
+    if not _tied(hits, top_k):
+        return False
+    return hits[0].score == hits[-1].score or len(fused) < wanted or fused[-1].score <= 0
 
 
 def query_terms(text: str | None) -> str:

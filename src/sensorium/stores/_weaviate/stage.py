@@ -1,9 +1,10 @@
 """A staged update: a generation that is written, verified and published."""
 
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 
 from llama_index.core.schema import BaseNode
@@ -14,29 +15,35 @@ from sensorium.stores._weaviate.encoding import Prepared
 from sensorium.stores._weaviate.engine import Running
 from sensorium.stores._weaviate.manifest import Update
 from sensorium.stores._weaviate.parts import Parts
+from sensorium.stores._weaviate.watch import Watch
 from sensorium.stores.base import SourceRecord, Stage, Vectors
 from sensorium.stores.checking import refuse
+
+PARALLEL = 2
+"""Batches on their way at once, so that the server always has one to work on."""
 
 
 class WeaviateStage(Stage):
     """A new version of one source on its way into Weaviate.
 
-    Small batches are gathered and written beside what the caller does meanwhile, so that what the server refuses is
-    raised by a later call of `add`, or by `publish`.
+    Small batches are gathered and written beside what the caller does meanwhile, `PARALLEL` at once, so that what the
+    server refuses is raised by a later call of `add`, or by `publish`.
 
     Args:
         parts: Of the store.
         doc_id: The source.
+        watch: Told what is written.
     """
 
-    def __init__(self, parts: Parts, doc_id: str) -> None:
+    def __init__(self, parts: Parts, doc_id: str, watch: Watch) -> None:
         self._parts = parts
+        self._watch = watch
         self._doc = doc_id
         self._lock = Lock()
         self._update: Update | None = None
         self._closed = False
         self._waiting: list[Prepared] = []
-        self._writing: tuple[list[Prepared], Running[dict[str, str]]] | None = None
+        self._writing: deque[tuple[list[Prepared], Running[dict[str, str]]]] = deque()
         self._cut = False
         self._kinds: Counter[str] = Counter()
         self._ids: set[str] = set()
@@ -60,13 +67,14 @@ class WeaviateStage(Stage):
         with self._lock:
             self._check_open()
             update = self._flush()
-            self._collect()
+            self._collect(0)
             self._check_counts(record, update)
             self._parts.check_owners(self._doc, sorted(self._ids))
             self._parts.writer.verify(self._written)
             self._parts.mark_incomplete()
             self._parts.generations.publish(update, record)
             self._closed = True
+        self._watch.published()
         self._parts.sweep()
 
     def discard(self) -> None:
@@ -74,37 +82,49 @@ class WeaviateStage(Stage):
         with self._lock:
             if not self._closed:
                 self._closed = True
-                with suppress(StoreError):
-                    self._collect()
+                while self._writing:
+                    with suppress(StoreError):
+                        self._collect(0)
                 if self._update is not None:
                     self._give_up(self._update)
 
     def _flush(self) -> Update:
         """Write what waits, beside what the caller does meanwhile; the first write announces the update."""
-        self._collect()
         generations = self._parts.generations
-        update = generations.touch(self._update) if self._update else generations.begin(self._doc)
+        update = (
+            generations.touch(self._update) if self._update else generations.begin(self._doc, self._watch.announced)
+        )
         self._update = update
-        nodes, self._waiting = self._waiting, []
-        if nodes:
-            self._writing = nodes, Running(lambda: self._parts.writer.insert(nodes, update.generation))
+        while self._waiting:
+            self._collect(PARALLEL - 1)
+            nodes, self._waiting = self._waiting[: self._parts.batch], self._waiting[self._parts.batch :]
+            insert = partial(self._parts.writer.insert, nodes, update.generation)
+            self._writing.append((nodes, Running(insert)))
         return update
 
-    def _collect(self) -> None:
-        """Wait for the batch that is being written, and note down what is stored of it."""
-        if self._writing is None or self._update is None:
-            return
-        (nodes, running), self._writing = self._writing, None
-        try:
-            failed = running.result()
-        except BaseException:
-            self._cut = True
-            raise
+    def _collect(self, left: int) -> None:
+        """Wait for batches that are being written until so many are left; note down what is stored of the others."""
+        while len(self._writing) > left and self._update is not None:
+            nodes, running = self._writing.popleft()
+            try:
+                failed = running.result()
+            except BaseException:
+                self._cut = True
+                raise
+            self._note(nodes, failed, self._update.generation)
+
+    def _note(self, nodes: Sequence[Prepared], failed: Mapping[str, str], generation: str) -> None:
+        """What is stored of a batch.
+
+        Raises:
+            PartialWriteError: some is not.
+        """
         for node in nodes:
             if node.id not in failed:
                 self._kinds[node.kind] += 1
+                one = node.uuid(generation)
                 for space in node.spaces:
-                    self._written[space].append(node.uuid(self._update.generation))
+                    self._written[space].append(one)
         if failed:
             raise PartialWriteError([node.id for node in nodes if node.id not in failed], failed)
 

@@ -11,10 +11,11 @@ from sensorium.stores._weaviate.engine import Found
 from sensorium.stores._weaviate.manifest import of_generations, parse_record
 from sensorium.stores._weaviate.names import IDENTITY, KEY, KIND, digest, doc_key
 from sensorium.stores._weaviate.parts import Parts
+from sensorium.stores._weaviate.watch import Watch
 from sensorium.stores._weaviate.writing import pages
 
 
-def add_nodes(parts: Parts, nodes: Sequence[Prepared]) -> dict[str, str]:
+def add_nodes(parts: Parts, nodes: Sequence[Prepared], watch: Watch) -> dict[str, str]:
     """Insert or replace nodes in the live generations of their sources.
 
     Each is verified as in a staged update. Where a node lies in another generation (its source changed), the old
@@ -32,7 +33,8 @@ def add_nodes(parts: Parts, nodes: Sequence[Prepared]) -> dict[str, str]:
     for node in nodes:
         by_generation[live[node.doc]].append(node)
     parts.mark_incomplete()
-    announced = parts.generations.announce(_objects(nodes, live, {}))
+    watched = [row for doc, generation in live.items() for row in watch.announced(generation, doc_key(doc))][-1:]
+    announced = parts.generations.announce(_objects(nodes, live, {}), watched)
     failed: dict[str, str] = {}
     try:
         for generation, members in by_generation.items():
@@ -46,6 +48,7 @@ def add_nodes(parts: Parts, nodes: Sequence[Prepared]) -> dict[str, str]:
         parts.generations.leave(announced)
         raise
     _recount(parts, {node.doc for node in nodes}, {f.doc for f in replaced})
+    watch.published()
     return failed
 
 

@@ -9,7 +9,7 @@ read back through the vector index of each space before anyone is told that it i
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -92,11 +92,8 @@ class Writer:
 
     def _check_writable(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
-            if "read-only" in reason:
-                raise StoreError(
-                    f"Weaviate at {self._engine.connection.address.url} is in read-only mode: {reason}.",
-                    "Its disk may be full; free some space.",
-                )
+            if self._engine.connection.concerns_all(reason):
+                raise self._engine.connection.refusal(reason)
 
     def _settle(self) -> None:
         """Wait until a batch that was cut off no longer grows: the server may go on with it."""
@@ -170,10 +167,16 @@ class Writer:
                 missing |= set(ids) - {f.uuid for f in found}
         return missing
 
-    def mend(self, uuids: Iterable[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    def mend(
+        self, uuids: Iterable[uuid.UUID], change: Callable[[Found], Mapping[str, Any]] | None = None
+    ) -> dict[uuid.UUID, uuid.UUID]:
         """Write stored objects again as they are, under new ids; only then does Weaviate index them.
 
         The old ones go when the new ones are there, so that a kill in between loses nothing.
+
+        Args:
+            uuids: Of the objects.
+            change: Gives properties that are to be other than they are.
 
         Returns:
             New id by old id; without those that are not stored.
@@ -185,7 +188,7 @@ class Writer:
             found = self._engine.find(Filter.by_id().contains_any(list(ids)), names, vectors)
             hidden = set(ids) - {f.uuid for f in found}
             found += [f for one in hidden for f in self._engine.by_uuid(one, names, vectors)]
-            copies = [_copy(f) for f in found]
+            copies = [_copy(f, change(f) if change else {}) for f in found]
             for reason in self._insert(copies).values() if copies else ():
                 raise StoreError(f"A node that was to be mended is refused by Weaviate: {reason}", "Index again.")
             renamed |= {f.uuid: copy.uuid for f, copy in zip(found, copies, strict=True)}  # type: ignore[misc]
@@ -194,10 +197,11 @@ class Writer:
         return renamed
 
 
-def _copy(found: Found) -> DataObject[Any, Any]:
+def _copy(found: Found, changed: Mapping[str, Any]) -> DataObject[Any, Any]:
+    properties = {**found.properties, **changed}
     return DataObject(
         uuid=uuid.uuid5(found.uuid, "mended"),
-        properties={name: value for name, value in found.properties.items() if value is not None},
+        properties={name: value for name, value in properties.items() if value is not None},
         vector={name: vector for name, vector in found.vectors.items() if len(vector)},
     )
 

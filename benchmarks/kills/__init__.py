@@ -1,0 +1,1 @@
+"""Parts of `benchmarks.weaviate_kills`: what is indexed, and the two processes that index and watch."""
