@@ -12,7 +12,7 @@ from sensorium.pipelines._extractive.tables import Row, Table
 GAP = " … "
 NEXT_PREFERRED = 0.5  # say of the next sentence when the kind of thing asked for is still missing
 ANNOUNCED = 10  # "just run:" is nothing without what follows
-LINE_KINDS = frozenset({"slide", "ocr", "figure", "page"})
+LINE_KINDS = frozenset({"slide", "ocr", "figure", "page", "scene", "frame"})
 LINES = 3  # neighbours of a line on a slide or in a picture
 
 

@@ -100,6 +100,8 @@ class Terms:
         self.total = float(self.weights.sum()) or 1.0
         self._index = {t.term: i for i, t in enumerate(self.terms)}
         self._matches: dict[str, Match] = {}
+        self._worths: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {}
+        self._acronyms = [(i, t.folded.upper()) for i, t in enumerate(self.terms) if t.acronym]
         self.asked = [self._index[term] for term in asked if term in self._index]
 
     def __len__(self) -> int:
@@ -148,41 +150,41 @@ class Terms:
 
     def covered(self, found: Sequence[Token]) -> Match:
         """`match`, of words that are analysed already."""
-        words = Words(found)
-        return np.array([words.covers(t) for t in self.terms])
+        match = [0.0] * len(self.terms)
+        for token in found:
+            for i, worth in self._worth(token):
+                match[i] = max(match[i], worth)
+        if self._acronyms:
+            initials = "".join(t.text[0] if t.text[0].isupper() else " " for t in found if not t.is_stop_word)
+            for i, acronym in self._acronyms:
+                if acronym in initials:
+                    match[i] = max(match[i], FORM)
+        return np.array(match)
+
+    def _worth(self, token: Token) -> tuple[tuple[int, float], ...]:
+        """What one word covers: positions of terms and how well. Few words of a text cover anything."""
+        key = token.term, token.folded
+        if key not in self._worths:
+            worths = ((i, _worth(term, *key)) for i, term in enumerate(self.terms))
+            self._worths[key] = tuple((i, worth) for i, worth in worths if worth)
+        return self._worths[key]
 
 
-class Words:
-    """The analysed words of a text, for looking up question terms."""
-
-    def __init__(self, found: Sequence[Token]) -> None:
-        self.terms = {t.term for t in found}
-        self.folded = {t.folded for t in found if len(t.folded) >= STEM_LETTERS}
-        self.heads = {word[:STEM_LETTERS] for word in self.folded}
-        self.initials = "".join(t.text[0] if t.text[0].isupper() else " " for t in found if not t.is_stop_word)
-
-    def covers(self, term: Term) -> float:
-        """0..1."""
-        if term.term in self.terms:
-            return SAME
-        if self._has(forms(), term):
-            return FORM
-        if term.acronym and term.folded.upper() in self.initials:
-            return FORM
-        if term.number:
-            return 0.0
-        if len(term.folded) >= STEM_LETTERS:
-            if term.folded[:STEM_LETTERS] in self.heads and any(map(term.shares_stem, self.folded)):
-                return PREFIX
-            # OCR loses blanks: "oftheremaining".
-            longer = len(term.folded) + 3
-            if any(len(w) > longer and term.folded in w for w in self.folded):
-                return INSIDE
-        return SYNONYM if not term.specific and self._has(synonyms(), term) else 0.0
-
-    def _has(self, others: Mapping[str, frozenset[str]], term: Term) -> bool:
-        found = others.get(term.term)
-        return found is not None and not found.isdisjoint(self.terms)
+def _worth(term: Term, word: str, folded: str) -> float:
+    """How well a word covers a term: the same, a form of it, a prefix, a part, a synonym."""
+    if term.term == word:
+        return SAME
+    if word in forms().get(term.term, ()):
+        return FORM
+    if term.number:
+        return 0.0
+    if len(term.folded) >= STEM_LETTERS and len(folded) >= STEM_LETTERS:
+        if term.shares_stem(folded):
+            return PREFIX
+        # OCR loses blanks: "oftheremaining".
+        if len(folded) > len(term.folded) + 3 and term.folded in folded:
+            return INSIDE
+    return SYNONYM if not term.specific and word in synonyms().get(term.term, ()) else 0.0
 
 
 def question_words(question: str) -> list[str]:

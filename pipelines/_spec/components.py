@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sensorium.errors import SensoriumError
+from sensorium.errors import ConfigError, SensoriumError
 from sensorium.pipelines._spec.explain import Explain, show
 from sensorium.pipelines._spec.faults import Faults, Path, nearest, one_of
 from sensorium.pipelines._spec.models import Component
@@ -86,7 +86,17 @@ class Reading:
                 path, f"got {show(given, self.templates.get(path))}", f"options: {{{name}: {{option: value}}}}"
             )
             return BROKEN
-        return self.options(name, given, path, lambda: registry.options(name), entry.value_option)
+        made = self.options(name, given, path, lambda: registry.options(name), entry.value_option)
+        return made if registry.supplied or made is BROKEN else self._tried(made, path, registry)
+
+    def _tried(self, component: Component, path: Path, registry: Registry) -> Component:
+        """A component that needs nothing of the pipeline is made once: it may refuse its options as a whole."""
+        try:
+            registry.create(component.name, component.options)
+        except ConfigError as fault:
+            self.faults.add(path, fault.message, fault.hint or FORMS)
+            return BROKEN
+        return component
 
     def options(self, name: str, given: Any, path: Path, model_of: ModelOf, short: str = "") -> Component:
         """Read options (or the value of the option `short`) against a model of them.
@@ -114,17 +124,24 @@ class Reading:
             Explain(self.faults, self.templates, place).note(error, model, data)
             return BROKEN
         values = {option: getattr(valid, option) for option in model.model_fields}
-        return self._hidden(Component(name=name, options=values), path, single, short)
+        return self.hidden(Component(name=name, options=values), path, single, short)
 
     def _provided(self, name: str, given: Any, path: Path, providers: Providers, package: str) -> Component:
         if package:
             self.faults.add(path, f"{name!r} needs the package {package}", f"pip install {package}", key=True)
         single = given is not None and not isinstance(given, Mapping)
         options = {providers.value_option: given} if single else dict(given or {})
-        return self._hidden(Component(name=name, options=options), path, single, providers.value_option)
+        return self.hidden(Component(name=name, options=options), path, single, providers.value_option)
 
-    def _hidden(self, component: Component, path: Path, single: bool, short: str) -> Component:
-        """The component, showing options that came from the environment as they were written."""
+    def hidden(self, component: Component, path: Path, single: bool = False, short: str = "") -> Component:
+        """The component, showing options that came from the environment as they were written.
+
+        Args:
+            component: With its options.
+            path: Where they stand.
+            single: One value stands there, of the option `short`.
+            short: See `single`.
+        """
         shown = dict(component.options)
         for option in component.options:
             inside = path if single and option == short else (*path, option)

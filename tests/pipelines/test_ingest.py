@@ -91,16 +91,16 @@ def test_files_become_searchable_nodes_and_a_report(home: Home) -> None:
 
 def test_unchanged_files_are_not_read_again(home: Home, no_workers: Any) -> None:
     home.write("a.txt", "One.")
-    home.write("noise.mp3", "ID3 noise")
+    home.write("letter.rtf", "{\\rtf1 hello}")
     age(home.docs)
     first = home.ingestor().run([home.docs])
-    assert statuses(first) == {"a.txt": "stored", "noise.mp3": "skipped"}
-    assert reasons(first)["noise.mp3"] == "audio/mpeg: no loader for MP3 audio yet"
+    assert statuses(first) == {"a.txt": "stored", "letter.rtf": "skipped"}
+    assert reasons(first)["letter.rtf"] == "application/rtf: no loader for RTF document yet"
     before = {node.node_id for node in home.store().get_nodes()}
     no_workers()
     (home.docs / "a.txt").chmod(0o644)
     again = home.ingestor().run([home.docs])
-    assert statuses(again) == {"a.txt": "unchanged", "noise.mp3": "skipped"}
+    assert statuses(again) == {"a.txt": "unchanged", "letter.rtf": "skipped"}
     assert again.rows[0].counts == {"text": 1}
     assert again.totals["nodes"] == 1
     assert {node.node_id for node in home.store().get_nodes()} == before
@@ -136,7 +136,11 @@ def test_vanished_files_go_only_when_asked(home: Home) -> None:
     home.ingestor().run([home.docs])
     (home.docs / "b.txt").unlink()
     shutil.rmtree(home.docs / "sub")
-    assert home.ingestor().run([home.docs]).totals["removed"] == 0
+    report = home.ingestor().run([home.docs])
+    assert report.totals["removed"] == 0
+    assert report.notes == [
+        "2 files have vanished (b.txt, sub/c.txt) and stay searchable; --prune removes such sources."
+    ]
     assert len(all_texts(home)) == 3
     assert home.ingestor().run([home.docs / "a.txt"], prune=True).removed == []
     report = home.ingestor().run([home.docs], prune=True)
@@ -280,7 +284,7 @@ def test_paths(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_reader_of_llamaindex_serves_another_format(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "launcher", launcher)  # workers with all of LlamaIndex
     home.write("a.foo", "words for a reader")
-    readers = {".foo": "faulty_loaders.UpperReader"}
+    readers: dict[str, tuple[str, dict[str, Any]]] = {".foo": ("faulty_loaders.UpperReader", {})}
     assert statuses(home.ingestor(readers=readers).run([home.docs])) == {"a.foo": "stored"}
     assert all_texts(home) == ["WORDS FOR A READER"]
 
