@@ -31,12 +31,13 @@ test: check unit ## all checks and all the tests
 
 demo: ## a new environment, install, index examples, ask, show (needs no key and no server)
 	$(PYTHON) -m venv $(DEMO)/venv
-	$(DEMO)/venv/bin/python -m pip install --quiet .
+	$(DEMO)/venv/bin/python -m pip install --quiet '.[speech]'
 	@sh examples/demo.sh $(DEMO)
 
 bench: $(VENV)/.installed ## the benchmarks of the README, as ratios in one run
 	$(BIN)/python -m benchmarks.indexing
 	$(BIN)/python -m benchmarks.queries
+	$(BIN)/python -m benchmarks.media
 
 weaviate: $(VENV)/.installed ## fetch the server that the integration tests run on, and say where it came from
 	$(BIN)/python -m sensorium.stores._weaviate.binary

@@ -1,8 +1,9 @@
 """From a specification to objects. Every part is made when it is first asked for, once."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
@@ -14,8 +15,10 @@ from sensorium.models.adapters import dimension, revision, text_embedder
 from sensorium.models.base import PartEncoder
 from sensorium.models.cache import EmbeddingCache
 from sensorium.nodes import whole_characters
-from sensorium.pipelines import FUSERS, LEGS, RERANKERS, SPLITTERS, SYNTHESIZERS
+from sensorium.pipelines import FUSERS, LEGS, QUERY_STEPS, RERANKERS, ROUTERS, SPLITTERS, SYNTHESIZERS
 from sensorium.pipelines.assets import AssetStore
+from sensorium.pipelines.drawn import Drawn
+from sensorium.pipelines.evidence import PictureDrawer
 from sensorium.pipelines.ingest import Ingestor
 from sensorium.pipelines.query import QueryPipeline
 from sensorium.pipelines.results import PictureOf
@@ -24,6 +27,11 @@ from sensorium.pipelines.spec import Component, Spec, fingerprint
 from sensorium.pipelines.units import UNITS_VERSION
 from sensorium.stores import STORES
 from sensorium.stores.base import Space, Store
+
+if TYPE_CHECKING:
+    from sensorium.pipelines.captions import Captions
+    from sensorium.pipelines.expand import Expansion
+    from sensorium.pipelines.route import Route
 
 SENTENCES = "sentences"
 """The space of the sentence vectors that the extractive answer reads; kept beside the nodes, not searched."""
@@ -49,6 +57,11 @@ class Parts:
     def assets(self) -> AssetStore:
         """Pictures kept at indexing."""
         return AssetStore(str(self.spec.data_folder / "assets"))
+
+    @cached_property
+    def drawn(self) -> Drawn:
+        """Pictures drawn for answers and citations."""
+        return Drawn(self.spec.data_folder / "drawn", fingerprint(self.spec))
 
     @cached_property
     def store(self) -> Store:
@@ -114,21 +127,40 @@ class Parts:
             self._loaders[name] = cast(Loader, LOADERS.create(name, self.spec.loaders[name].options))
         return self._loaders[name]
 
-    def pipeline(self, name: str, picture_of: PictureOf) -> QueryPipeline:
-        """A query pipeline by name."""
-        spec = self.spec.pipelines[name]
+    def pipeline(
+        self, name: str, picture_of: PictureOf, others: Callable[[str], QueryPipeline] | None = None
+    ) -> QueryPipeline:
+        """A query pipeline by name; `others` gives those that it routes to."""
+        spec, prompts = self.spec.pipelines[name], self.spec.prompts
         legs = [self._leg(component) for component in spec.retrieve]
         fusion = FUSERS.create(spec.fuse.name, spec.fuse.options)
-        rerank = [RERANKERS.create(c.name, c.options) for c in spec.rerank]
-        retriever = FusedRetriever(self.store, legs, fusion, rerank, spec.top_k)
+        rerank = [RERANKERS.create(c.name, c.options, picture_of=picture_of, prompts=prompts) for c in spec.rerank]
+        retriever = FusedRetriever(self.store, legs, fusion, rerank, spec.top_k, self._expansion(name))
         made = SYNTHESIZERS.create(
             spec.synthesize.name,
             spec.synthesize.options,
             store=self.store,
             encoder=self.encoder,
             picture_of=picture_of,
+            shared_prompts=self.spec.prompts,
         )
-        return QueryPipeline(name, retriever, made, picture_of)
+        return QueryPipeline(name, retriever, made, picture_of, self._route(name), others)
+
+    def _expansion(self, name: str) -> "Expansion | None":
+        if not (components := self.spec.pipelines[name].expand):
+            return None
+        from sensorium.pipelines.expand import Expansion
+
+        steps = [QUERY_STEPS.create(c.name, c.options, prompts=self.spec.prompts) for c in components]
+        return Expansion(steps, f"pipelines.{name}.expand")
+
+    def _route(self, name: str) -> "Route | None":
+        if not (components := self.spec.pipelines[name].route):
+            return None
+        from sensorium.pipelines.route import Route
+
+        routers = [ROUTERS.create(c.name, c.options, prompts=self.spec.prompts) for c in components]
+        return Route(routers, f"pipelines.{name}.route")
 
     def _leg(self, component: Component) -> Any:
         supplied: dict[str, Any] = {"store": self.store}
@@ -145,14 +177,26 @@ class Parts:
             sentences=SENTENCES if any(space.name == SENTENCES for space in self.spaces) else None,
             split=SPLITTERS.create(index.split.name, index.split.options),
             loaders={name: component.options for name, component in self.spec.loaders.items()},
-            readers=self.spec.readers,
+            readers={suffix: (reader.name, reader.options) for suffix, reader in self.spec.readers.items()},
             ocr=index.ocr,
+            speech=(index.speech.name, index.speech.options),
             limits=index.limits,
             workers=index.workers,
             fingerprint=fingerprint(self.spec),
             assets=self.assets,
             cache=EmbeddingCache(self.spec.data_folder / "embeddings.sqlite3"),
+            captions=self._captions(),
+            draw=PictureDrawer(self.loader, self.assets).draw,
         )
+
+    def _captions(self) -> "Captions | None":
+        """What describes pictures, when that is asked for; new for each run, since it counts what it spends."""
+        component = self.spec.index.captions
+        if component is None:
+            return None
+        from sensorium.pipelines.captions import Captions, kept_in
+
+        return Captions(self.spec.prompts, kept_in(self.spec.data_folder), **component.options)
 
     def query_text(self, text: str, image: str | Path | None, audio: str | Path | None) -> str:
         """The words to search for, in whole characters: the question and what is written in the query picture.
@@ -178,14 +222,15 @@ class Parts:
 
         try:
             with Image.open(image) as picture:
-                return [line.text for line in self._ocr.read(picture)]
+                return [line.text for line in self.ocr.read(picture)]
         except FileNotFoundError as fault:
             raise QueryError(f"The query picture {image} does not exist.") from fault
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as fault:
             raise QueryError(f"The query picture {image} cannot be read: {fault}") from fault
 
     @cached_property
-    def _ocr(self) -> OcrEngine:
+    def ocr(self) -> OcrEngine:
+        """What recognises text outside of indexing: in query pictures, and where a quote stands."""
         name = self.spec.index.ocr if self.spec.index.ocr in OCR_ENGINES else "tiny"
         return cast(OcrEngine, OCR_ENGINES.create(name))
 

@@ -11,6 +11,7 @@ from llama_index.core.schema import BaseNode
 
 from sensorium.errors import ConfigError, StoreError
 from sensorium.pipelines.assets import AssetStore
+from sensorium.pipelines.links import copy_links
 from sensorium.pipelines.spec import Spec, load_spec
 from sensorium.stores import STORES
 from sensorium.stores.base import SourceRecord, Space, Store, Vector, Vectors
@@ -71,13 +72,15 @@ class Copier:
         progress: Called with the nodes written so far and their expected number.
 
     Raises:
-        StoreError: the spaces differ.
+        StoreError: the spaces differ, or nodes lack vectors in a space that was added later.
     """
 
     def __init__(self, origin: Store, target: Store, progress: Callable[[int, int], None] | None = None) -> None:
         self._origin, self._target = origin, target
         self._progress = progress or (lambda done, total: None)
         self._done = self._total = 0
+        if origin.incomplete:
+            raise StoreError("The index cannot be copied yet.", " ".join(origin.incomplete_warnings()))
         _check_spaces(origin.spaces, target.spaces)
 
     def run(self) -> CopyReport:
@@ -95,6 +98,7 @@ class Copier:
         for record in todo:
             self._copy(record)
         loose = self._copy_loose(records)
+        copy_links(self._origin, self._target)
         others = self._compare(records, loose)
         return CopyReport(
             copied=len(todo),

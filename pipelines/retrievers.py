@@ -3,13 +3,14 @@
 All are LlamaIndex retrievers. Inside a pipeline they pass ids and scores; nodes are read once, after fusion.
 """
 
+import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -31,8 +32,13 @@ from sensorium.errors import QueryError
 from sensorium.nodes import KINDS, whole_characters
 from sensorium.pipelines.duplicates import fold
 from sensorium.pipelines.fusion import Fused, Fusion, Ranked
+from sensorium.pipelines.moments import at_filters
+from sensorium.pipelines.rerank import Reranked, arerank, rerank
 from sensorium.pipelines.results import Hit
 from sensorium.stores.base import Scored, Store, Vector
+
+if TYPE_CHECKING:
+    from sensorium.pipelines.expand import Expanded, Expansion, Variant
 
 TopK = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -147,10 +153,11 @@ class KeywordLeg(Leg):
 
 @dataclass(frozen=True)
 class Retrieved:
-    """Hits of one search and how long its parts took, in seconds."""
+    """Hits of one search, how long its parts took, in seconds, and what a reader should know of it."""
 
     hits: tuple[Hit, ...]
     trace: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 class FusedRetriever(BaseRetriever):
@@ -161,14 +168,16 @@ class FusedRetriever(BaseRetriever):
         fusion: Joins the lists.
         rerank: LlamaIndex postprocessors, in order.
         top_k: How many hits come out.
+        expansion: Query steps that find out what else to search for.
     """
 
     def __init__(
         self, store: Store, legs: Sequence[Leg], fusion: Fusion,
-        rerank: Sequence[BaseNodePostprocessor] = (), top_k: int = 10,
+        rerank: Sequence[BaseNodePostprocessor] = (), top_k: int = 10, expansion: "Expansion | None" = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.store, self.legs, self.fusion, self.rerank, self.top_k = store, tuple(legs), fusion, rerank, top_k
+        self.expansion = expansion
         self._pool = ThreadPoolExecutor(len(self.legs), "leg") if len(self.legs) > 1 else None
 
     def search(self, text: str, filters: MetadataFilters | None = None, top_k: int | None = None) -> Retrieved:
@@ -181,24 +190,46 @@ class FusedRetriever(BaseRetriever):
         query = Query(checked(text), filters)
         if wanted == 0:
             return Retrieved((), {})
+        expanded = self.expansion.run(query.text) if self.expansion else None
+        found = self._searched(query, wanted, expanded)
+        for postprocessor in self.rerank:
+            found.add(rerank(postprocessor, found.scored, query.text))
+        return found.finished(wanted, expanded)
+
+    async def asearch(self, text: str, filters: MetadataFilters | None = None, top_k: int | None = None) -> Retrieved:
+        """`search`, without blocking the event loop; cancelling closes requests to models."""
+        wanted = self.top_k if top_k is None else max(0, top_k)
+        query = Query(checked(text), filters)
+        if wanted == 0:
+            return Retrieved((), {})
+        expanded = await self.expansion.arun(query.text) if self.expansion else None
+        found = await asyncio.to_thread(self._searched, query, wanted, expanded)
+        for postprocessor in self.rerank:
+            found.add(await arerank(postprocessor, found.scored, query.text))
+        return found.finished(wanted, expanded)
+
+    def _searched(self, query: Query, wanted: int, expanded: "Expanded | None") -> "_Found":
         started = time.perf_counter()
-        lists = self._run(query, wanted)
+        lists = self._run(query, wanted, expanded.variants if expanded else ())
         searched = time.perf_counter()
         hits = self._hits(self.fusion.fuse(lists), wanted)
-        fused = time.perf_counter()
-        hits = self._reranked(hits, query.text)[:wanted]
-        trace = {
+        return _Found(hits, {
             "legs": {r.leg: len(r.found) for r in lists}, "search_s": searched - started,
-            "fuse_s": fused - searched, "rerank_s": time.perf_counter() - fused,
-        }  # fmt: skip
-        return Retrieved(tuple(hits), trace)
+            "fuse_s": time.perf_counter() - searched,
+        })  # fmt: skip
 
-    def _run(self, query: Query, wanted: int) -> list[Ranked]:
-        if self._pool is None:
-            found = [leg.scored(query) for leg in self._deep(wanted)]
-        else:
-            found = list(self._pool.map(lambda leg: leg.scored(query), self._deep(wanted)))
-        return [Ranked(leg.name, leg.weight, scored) for leg, scored in zip(self.legs, found, strict=True)]
+    def _run(self, query: Query, wanted: int, variants: "Sequence[Variant]" = ()) -> list[Ranked]:
+        legs = self._deep(wanted)
+        jobs = [(leg, query, leg.name, leg.weight) for leg in legs]
+        for number, variant in enumerate(variants, 1):
+            other = Query(checked(variant.text), query.filters)
+            jobs += [
+                (leg, other, f"{leg.name} ({variant.step} {number})", leg.weight * variant.weight)
+                for leg in legs if variant.by == "all" or isinstance(leg, VectorLeg)
+            ]  # fmt: skip
+        run = map if self._pool is None else self._pool.map
+        found = list(run(lambda job: job[0].scored(job[1]), jobs))
+        return [Ranked(name, weight, scored) for (_, _, name, weight), scored in zip(jobs, found, strict=True)]
 
     def _deep(self, wanted: int) -> Sequence[Leg]:
         """The legs, looking deeper when more hits are wanted than they bring."""
@@ -218,28 +249,55 @@ class FusedRetriever(BaseRetriever):
         hits = [Hit(0, f.score, nodes[f.node_id], f.legs) for f in best if f.node_id in nodes]
         return fold(sorted(hits, key=_by_score_and_place))
 
-    def _reranked(self, hits: list[Hit], text: str) -> list[Hit]:
-        if not self.rerank:
-            return hits
-        by_id = {hit.node.node_id: hit for hit in hits}
-        scored = [NodeWithScore(node=hit.node, score=hit.score) for hit in hits]
-        for postprocessor in self.rerank:
-            scored = postprocessor.postprocess_nodes(scored, QueryBundle(text))
-        # A postprocessor may bring nodes of its own, such as neighbours, which no leg has found.
-        found = [by_id.get(s.node.node_id) or Hit(0, 0.0, s.node) for s in scored]
-        return [
-            Hit(rank, float(s.score or 0.0), s.node, hit.legs, hit.duplicates)
-            for rank, (s, hit) in enumerate(zip(scored, found, strict=True), 1)
-        ]
-
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         hits = self.search(query_bundle.query_str).hits
         return [NodeWithScore(node=hit.node, score=hit.score) for hit in hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        import asyncio
+        hits = (await self.asearch(query_bundle.query_str)).hits
+        return [NodeWithScore(node=hit.node, score=hit.score) for hit in hits]
 
-        return await asyncio.to_thread(self._retrieve, query_bundle)
+
+class _Found:
+    """Fused hits on their way through the rerankers."""
+
+    def __init__(self, hits: Sequence[Hit], trace: Mapping[str, Any]) -> None:
+        self._hits, self._trace = hits, dict(trace)
+        self._reranked: list[NodeWithScore] | None = None
+        self._stages: list[Mapping[str, Any]] = []
+        self._notes: list[str] = []
+        self._started = time.perf_counter()
+
+    @property
+    def scored(self) -> list[NodeWithScore]:
+        """The hits as LlamaIndex has them."""
+        if self._reranked is None:
+            return [NodeWithScore(node=hit.node, score=hit.score) for hit in self._hits]
+        return self._reranked
+
+    def add(self, done: Reranked) -> None:
+        """Take over what a reranker made of the hits."""
+        self._reranked = done.nodes
+        self._notes += done.notes
+        self._stages += [done.trace] if done.trace else []
+
+    def finished(self, wanted: int, expanded: "Expanded | None") -> Retrieved:
+        """The best hits, with the times and notes of all stages."""
+        trace = {**(expanded.trace if expanded else {}), **self._trace, "rerank_s": time.perf_counter() - self._started}
+        if self._stages:
+            trace["rerank"] = list(self._stages)
+        notes = (*(expanded.notes if expanded else ()), *self._notes)
+        return Retrieved(tuple(self._placed(wanted)), trace, notes)
+
+    def _placed(self, wanted: int) -> Sequence[Hit]:
+        if self._reranked is None:
+            return self._hits[:wanted]
+        known = {hit.node.node_id: hit for hit in self._hits}
+        # A postprocessor may bring nodes of its own, such as neighbours, which no leg has found.
+        found = [(s, known.get(s.node.node_id) or Hit(0, 0.0, s.node)) for s in self._reranked[:wanted]]
+        return [
+            Hit(rank, float(s.score or 0.0), s.node, hit.legs, hit.duplicates) for rank, (s, hit) in enumerate(found, 1)
+        ]
 
 
 def _by_score_and_place(hit: Hit) -> tuple[float, str, int]:
@@ -260,10 +318,10 @@ def checked(text: str) -> str:
 
 
 def equality(filters: Mapping[str, Any] | None) -> MetadataFilters | None:
-    """LlamaIndex filters from `{key: value}`; a list means any of its values.
+    """LlamaIndex filters from `{key: value}`; a list means any of its values, `at` a time in recordings (`at_filter`).
 
     Raises:
-        QueryError: a kind that no node can have, or something that is neither a value nor a list of values.
+        QueryError: a kind that no node can have, no time, or something that is neither a value nor a list of values.
     """
     if not filters:
         return None
@@ -272,9 +330,11 @@ def equality(filters: Mapping[str, Any] | None) -> MetadataFilters | None:
     return MetadataFilters(filters=[_equal(key, value) for key, value in filters.items()])
 
 
-def _equal(key: str, value: Any) -> MetadataFilter:
+def _equal(key: str, value: Any) -> MetadataFilter | MetadataFilters:
     several = isinstance(value, list | tuple | set | frozenset)
     values = list(value) if several else [value]
+    if key == "at":
+        return at_filters(values)
     if any(not isinstance(v, str | int | float) for v in values):
         raise QueryError(f"The filter on {key!r} is neither a value nor a list of values: {value!r}.")
     unknown = [v for v in values if v not in KINDS] if key == "kind" else []

@@ -6,8 +6,6 @@ known name; all faults are reported at once. Options of components come from the
 
 import dataclasses
 import hashlib
-import importlib
-import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -19,9 +17,10 @@ from pydantic_core import to_jsonable_python
 
 from sensorium.errors import ConfigError
 from sensorium.loaders import LOADERS
-from sensorium.models import OCR_ENGINES, TEXT_EMBEDDERS
-from sensorium.pipelines import FUSERS, LEGS, RERANKERS, SPLITTERS, SYNTHESIZERS
-from sensorium.pipelines._spec import extends, yaml
+from sensorium.models import OCR_ENGINES, SPEECH_ENGINES, TEXT_EMBEDDERS
+from sensorium.pipelines import FUSERS, LEGS, QUERY_STEPS, RERANKERS, ROUTERS, SPLITTERS, SYNTHESIZERS
+from sensorium.pipelines._spec import captions, extends, prompts, yaml
+from sensorium.pipelines._spec import readers as readers_
 from sensorium.pipelines._spec.components import Reading, replace
 from sensorium.pipelines._spec.defaults import DEFAULTS, INDEX
 from sensorium.pipelines._spec.env import mask, substitute
@@ -48,6 +47,9 @@ _SLOTS = (
     (("store",), STORES),
     (("index", "split"), SPLITTERS),
     (("index", "spaces", "*", "embed"), TEXT_EMBEDDERS),
+    (("index", "speech"), SPEECH_ENGINES),
+    (("pipelines", "*", "route", "*"), ROUTERS),
+    (("pipelines", "*", "expand", "*"), QUERY_STEPS),
     (("pipelines", "*", "retrieve", "*"), LEGS),
     (("pipelines", "*", "fuse"), FUSERS),
     (("pipelines", "*", "rerank", "*"), RERANKERS),
@@ -106,6 +108,7 @@ class _Assembly:
         """The specification, or None when the shape of the whole is wrong."""
         self._unknown(given)
         data = DEFAULTS | {key: value for key, value in given.items() if key in KEYS and value is not None}
+        data["prompts"] = prompts.read(data["prompts"], folder, self._faults)
         data = self._with_components(data)
         self._cross_check(data)
         owners: dict[str, dict[str, str]] = {}
@@ -127,7 +130,11 @@ class _Assembly:
         data["loaders"], data["readers"] = self._loaders(data["loaders"])
         if isinstance(data["index"], Mapping):
             index: dict[str, Any] = INDEX | {k: v for k, v in data["index"].items() if v is not None or k not in INDEX}
-            data["index"] = index | {"limits": self._limits(index["limits"])}
+            read = {
+                "limits": self._limits(index["limits"]),
+                "captions": captions.read(index["captions"], self._reading),
+            }
+            data["index"] = index | read
         if isinstance(data["pipelines"], Mapping):
             own = DEFAULTS["pipelines"] | {k: {} if v is None else v for k, v in data["pipelines"].items()}
             data["pipelines"] = {
@@ -158,21 +165,7 @@ class _Assembly:
             name: self._reading.component({name: given.get(name)}, ("loaders",), LOADERS) for name in LOADERS.names()
         }
         readers = given.get("readers") or {}
-        return loaders, self._readers(readers) if isinstance(readers, Mapping) else readers
-
-    def _readers(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        for suffix, target in given.items():
-            path = ("loaders", "readers", suffix)
-            if not suffix.startswith("."):
-                self._faults.add(path, f"{suffix!r} is no file suffix", 'a suffix with its dot, e.g. ".epub"',
-                                 key=True)  # fmt: skip
-            elif not isinstance(target, str) or not (found := _class(target)):
-                shown = show(target, self._templates.get(path))
-                self._faults.add(path, f"got {shown}", "package.module.Class of a reader that is installed")
-            elif not _is_reader(found):
-                shown = show(target, self._templates.get(path))
-                self._faults.add(path, f"got {shown}", "a subclass of LlamaIndex's BaseReader that needs no arguments")
-        return dict(given)
+        return loaders, readers_.read(readers, self._reading) if isinstance(readers, Mapping) else readers
 
     def _limits(self, given: Any) -> Any:
         from sensorium.loaders.base import Limits
@@ -208,6 +201,8 @@ class _Assembly:
     def _cross_check(self, data: Mapping[str, Any]) -> None:
         """What no part can see alone: names that refer to other parts. Parts of a wrong shape are skipped."""
         index, pipelines = data["index"], data["pipelines"]
+        replace(pipelines, ("*", "route", "*"), lambda router, path: self._targets(path, router, pipelines),
+                ("pipelines",))  # fmt: skip
         if not isinstance(index, Mapping):
             return
         ocr = index["ocr"]
@@ -222,6 +217,14 @@ class _Assembly:
             self._space_name(name)
         replace(pipelines, ("*", "retrieve", "*"), lambda leg, path: self._leg_space(path, leg, list(spaces)),
                 ("pipelines",))  # fmt: skip
+
+    def _targets(self, path: KeyPath, router: Component, pipelines: Mapping[str, Any]) -> None:
+        if router.name not in ROUTERS:
+            return
+        for inside, name in ROUTERS.entry(router.name).load().named(router.options):  # type: ignore[attr-defined]
+            if name not in pipelines:
+                self._faults.add((*path, router.name, *inside), f"no pipeline {name!r}", one_of(pipelines),
+                                 nearest=nearest(name, pipelines))  # fmt: skip
 
     def _space_name(self, name: str) -> None:
         path = ("index", "spaces", name)
@@ -242,25 +245,6 @@ class _Assembly:
                          one_of(spaces), nearest=nearest(space, spaces), mark=mark)  # fmt: skip
 
 
-def _class(target: str) -> type | None:
-    """`package.module.Class`, where it can be imported."""
-    module, _, name = target.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name, None) if module else None
-    except ImportError:
-        return None
-    return found if inspect.isclass(found) else None
-
-
-def _is_reader(found: type) -> bool:
-    """Whether a class is a LlamaIndex reader that can be made without arguments."""
-    from llama_index.core.readers.base import BaseReader
-
-    parameters = inspect.signature(found).parameters.values()
-    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return issubclass(found, BaseReader) and not needed
-
-
 def limits_model() -> type[BaseModel]:
     """`Limits` as a model of options, all of them above 0."""
     from sensorium.loaders.base import Limits
@@ -276,9 +260,6 @@ def limits_model() -> type[BaseModel]:
 def _show_as_written(spec: Spec, templates: Mapping[KeyPath, str], owners: Mapping[str, Mapping[str, str]]) -> None:
     """Let fields outside of components show the environment's values as they were written."""
     for path, text in templates.items():
-        if path[:2] == ("loaders", "readers"):
-            spec.show(readers=dict.fromkeys(spec.readers, "…") | {str(path[2]): text})
-            continue
         target: Any = spec
         for part in path:
             if isinstance(target, Component):
@@ -297,7 +278,8 @@ def _show_as_written(spec: Spec, templates: Mapping[KeyPath, str], owners: Mappi
 def fingerprint(spec: Spec, loader: str | None = None) -> str:
     """Digest of everything in a configuration that decides which nodes and vectors a source gets.
 
-    The data folder, the store, workers, pipelines and secrets play no part.
+    The data folder, the store, workers, pipelines and secrets play no part; nor does speech recognition, which only
+    recordings depend on (`pipelines._ingest.recordings`).
 
     Args:
         spec: The configuration.
@@ -309,14 +291,24 @@ def fingerprint(spec: Spec, loader: str | None = None) -> str:
     names = [loader] if loader else sorted(spec.loaders)
     parts = {
         "loaders": {name: [_version(name), spec.loaders[name].options] for name in names},
-        "readers": spec.readers,
+        "readers": {suffix: _model(reader) for suffix, reader in spec.readers.items()},
         "split": [spec.index.split.name, spec.index.split.options],
         "spaces": {name: _model(space.embed) for name, space in spec.index.spaces.items()},
         "ocr": spec.index.ocr,
         "limits": spec.index.limits,
     }
+    if spec.index.captions is not None:
+        parts["captions"] = _captions(spec)
     text = json.dumps(to_jsonable_python(parts, fallback=repr), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _captions(spec: Spec) -> str:
+    """Changes with whatever changes the descriptions of pictures: models, prompt, kinds; not with budgets."""
+    from sensorium.pipelines.captions import revision
+
+    assert spec.index.captions is not None
+    return revision(spec.index.captions.options, spec.prompts)
 
 
 def _version(name: str) -> int:

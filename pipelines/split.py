@@ -15,9 +15,10 @@ from llama_index.core.schema import ImageNode, TextNode
 from pydantic import Field
 
 from sensorium.errors import ConfigError
-from sensorium.loaders.base import Fault, Item
+from sensorium.loaders.base import Advance, Fault, Item
 from sensorium.nodes import CONTEXT_KEYS, Box, Evidence, NodeInfo, with_text
 from sensorium.pipelines._extractive.segments import sentences
+from sensorium.speech_types import WORDS_KEY, pack_words, word_times
 
 PACKED = frozenset({"text", "ocr", "notes"})
 LONGEST = 250  # tokens of context and text together: MiniLM reads 256, two of them are its own marks
@@ -61,29 +62,29 @@ class SentenceSplit:
         overlap: Annotated[int, Field(ge=0)] = 20,
     ) -> None:
         if overlap * 2 > tokens:
-            raise ConfigError(f"split: overlap {overlap} is more than half of tokens {tokens}.", "Lower it.")
+            raise ConfigError(f"overlap {overlap} is more than half of tokens {tokens}", f"at most {tokens // 2}")
         self.tokens = tokens
         self.overlap = overlap
         self._counter: Callable[[str], int] | None = None
 
     def split(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Nodes of the wanted size, as a stream, in the order they came; faults pass.
+        """Nodes of the wanted size, as a stream, in the order they came; faults and advances pass.
 
         Args:
             items: What a loader yields. `order` is numbered anew, without gaps.
         """
         order = 0
         for made in self._stream(items):
-            if isinstance(made, Fault):
+            if isinstance(made, Fault | Advance):
                 yield made
                 continue
             yield _node(made, order)
             order += 1
 
-    def _stream(self, items: Iterable[Item]) -> Iterator["list[Part] | _Rows | Fault"]:
+    def _stream(self, items: Iterable[Item]) -> Iterator["list[Part] | _Rows | Fault | Advance"]:
         packer = _Packer(self)
         for item in items:
-            if isinstance(item, Fault):
+            if isinstance(item, Fault | Advance):
                 yield item
             elif isinstance(item, ImageNode):
                 yield from packer.flush()
@@ -126,7 +127,7 @@ class SentenceSplit:
             return [Part(node, text, tokens)]
         spans = [part for span in sentences(text) for part in self._fit(text, span, budget)]
         pieces = _fill(spans, budget, self.overlap)
-        return [Part(node, text[a:b], tokens) for a, b, tokens in pieces]
+        return [Part(_stretch(node, a, b), text[a:b], tokens) for a, b, tokens in pieces]
 
     def _fit(self, text: str, span: tuple[int, int], budget: int) -> Iterator[Counted]:
         """A sentence with its tokens, halved at a blank until it fits."""
@@ -155,6 +156,18 @@ class SentenceSplit:
                 first, filled = at, 0
             filled += size
         yield table.part(first, len(sizes))
+
+
+def _stretch(node: TextNode, start: int, end: int) -> TextNode:
+    """A node for a part of what is said: with the seconds of its own words; other nodes as they are."""
+    said = [word for word in word_times(node) if start <= word[0] < end]
+    if not said:
+        return node
+    first, last = said[0][2], max(word[3] for word in said)
+    evidence = Evidence.of(node).model_copy(update={"start_s": first, "end_s": max(first, last)})
+    part = with_text(node, node.text[start:end], evidence, int(node.metadata.get("order", 0)))
+    part.metadata[WORDS_KEY] = pack_words(said, first, start)
+    return part
 
 
 class _Packer:

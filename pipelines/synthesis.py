@@ -34,6 +34,9 @@ class Synthesizer(BaseSynthesizer):
     def answer(self, question: str, hits: Sequence[Hit]) -> Answer:
         """Answer a question from hits, best first."""
 
+    def close(self) -> None:
+        """Free what a model holds in this process."""
+
     async def aanswer(self, question: str, hits: Sequence[Hit]) -> Answer:
         """`answer`, without blocking the event loop."""
         return await asyncio.to_thread(self.answer, question, hits)

@@ -18,6 +18,8 @@ from sensorium.pipelines._extractive.passages import Asked, Passage
 from sensorium.pipelines._extractive.quote import Quoted, quotes, rival
 from sensorium.pipelines._extractive.support import signs, support, without_missing
 from sensorium.pipelines._extractive.terms import question_terms, question_words
+from sensorium.pipelines.described import described, with_pictures
+from sensorium.pipelines.moments import quoted_evidence
 from sensorium.pipelines.results import Answer, Citation, Hit, Outcome
 from sensorium.pipelines.synthesis import Synthesizer
 from sensorium.pipelines.units import unit_spans
@@ -90,14 +92,14 @@ class Extractive(Synthesizer):
         if query_vector is None:
             query_vector = np.asarray(self.encoder.get_query_embedding(question), np.float32)
         found = self.candidates(question, hits, query_vector)
-        answer = self._composed(question, found, query_vector)
+        answer = with_pictures(self._composed(question, found, query_vector), hits)
         seconds = time.perf_counter() - started
         trace = {"candidates": len(found), "seconds": seconds, **answer.trace}
         return replace(answer, question=asked, hits=tuple(hits), seconds=seconds, trace={"extractive": trace})
 
     def candidates(self, question: str, hits: Sequence[Hit], query_vector: NDArray[np.float32]) -> list[Candidate]:
         """Every sentence and table row of the hits, judged, best first."""
-        read = [hit for hit in hits[: self.hits] if hit.text.strip()]
+        read = [hit for hit in hits if hit.text.strip() and not described(hit)][: self.hits]
         words = question_words(question)
         if not read or not words:
             return []
@@ -163,10 +165,11 @@ def _citations(found: Sequence[Candidate], quoted: Sequence[Quoted], measured: f
     other = rival(found, quoted)
     citations = []
     for marker, part in enumerate(quoted, 1):
-        hit, score = part.best.passage.hit, measured
+        hit, units, score = part.best.passage.hit, part.best.passage.units, measured
         if part.best is not found[0]:
             score = min(measured, support(signs(part.best, other, part.text, 0.0)))
-        citations.append(Citation(marker, part.text, score, hit.evidence, hit.node.node_id, hit.node.metadata))
+        evidence = quoted_evidence(hit.node, ((units[n].start, units[n].end) for n in part.units))
+        citations.append(Citation(marker, part.text, score, evidence, hit.node.node_id, hit.node.metadata))
     return tuple(citations)
 
 

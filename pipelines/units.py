@@ -18,7 +18,7 @@ __all__ = ["UNITS_VERSION", "Row", "Table", "Unit", "node_text", "tables", "unit
 UNITS_VERSION = "1"
 
 # Lines of slides, pictures and forms are short and complete.
-_SHORTEST = {"slide": 12, "figure": 12, "ocr": 12, "page": 12}
+_SHORTEST = {"slide": 12, "figure": 12, "ocr": 12, "page": 12, "scene": 12, "frame": 12}
 
 
 @dataclass(frozen=True, slots=True)

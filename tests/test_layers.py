@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "sensorium"
 LAYERS = (
-    ("errors", "analysis", "ocr_types"),
+    ("errors", "analysis", "clock", "languages", "ocr_types", "speech_types"),
     ("nodes", "registry", "pictures"),
     ("loaders", "prompts", "models", "stores"),
     ("pipelines",),

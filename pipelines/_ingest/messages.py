@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 
 from llama_index.core.schema import TextNode
 
-from sensorium.loaders.base import Assets, Limits
+from sensorium.loaders.base import Advance, Assets, Limits, Parts
+from sensorium.pipelines._ingest.recordings import is_recording, speech_version
 from sensorium.registry import Entry
 
 
@@ -62,6 +63,8 @@ class Setup:
         split: The splitter; it is pickled.
         assets: Where pictures are kept.
         limits: What one source may cost.
+        parts: Where finished parts of long recordings are kept; it is pickled.
+        speech: Speech engine; None: switched off.
     """
 
     by_type: Mapping[str, Part]
@@ -70,6 +73,8 @@ class Setup:
     split: Splitter
     assets: Assets | None
     limits: Limits
+    parts: Parts | None = None
+    speech: Part | None = None
 
     def loader(self, media_type: str, name: str) -> Part | None:
         """The loader of a source, by its type and file name."""
@@ -79,7 +84,9 @@ class Setup:
     def version(self, media_type: str, name: str) -> str:
         """Which loader reads a source, and its version; a change means that the source is read again."""
         loader = self.loader(media_type, name)
-        return loader.version() if loader else "none"
+        if loader is None:
+            return "none"
+        return loader.version() + (f" {speech_version(self.speech)}" if is_recording(media_type) else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,7 @@ class Batch:
         pages: The highest page or slide so far.
         active: Seconds that the worker has spent on the source, waiting for its reader left out.
         media_type: Of the source, once it is known.
+        advance: How far the worker is in a recording.
     """
 
     nodes: tuple[TextNode, ...]
@@ -104,6 +112,7 @@ class Batch:
     pages: int
     active: float
     media_type: str
+    advance: Advance | None = None
 
 
 @dataclass(frozen=True, slots=True)

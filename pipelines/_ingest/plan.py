@@ -11,6 +11,7 @@ from typing import Any
 from sensorium.loaders.base import SourceFile
 from sensorium.pipelines._ingest.discover import Discovery, Found
 from sensorium.pipelines._ingest.messages import Setup
+from sensorium.pipelines._ingest.recordings import Beside
 from sensorium.pipelines._ingest.report import Row, RowStatus
 from sensorium.stores.base import SourceRecord, Status, Store
 
@@ -44,6 +45,7 @@ class Plan:
         roots = {found.root for found in discovery.found.values()} | discovery.folders
         self._ledger = {record.doc_id: record for record in store.sources() if record.root in roots}
         self._waiting: list[Found] = []
+        self._beside = Beside()
         self._started = time.time()
 
     def settled(self) -> Iterator[Settled]:
@@ -88,7 +90,7 @@ class Plan:
         reason = record.reason
         if before is not None and before.live_sha256:
             record = record.changed(counts=before.counts, live_sha256=before.live_sha256)
-            reason += "; its older version stays searchable"
+            reason = f"{reason.rstrip('. ')}; its older version stays searchable"
         row = Row(found.source, found.root, record.status, reason, record.counts, record.warnings)
         return Settled(found, row, record if before is None or _differs(before, record) else None)
 
@@ -128,7 +130,8 @@ class Plan:
         return self.refused(found, self.record(found, status, reason))
 
     def _version(self, media_type: str, found: Found) -> str:
-        return f"{self._fingerprint} {self._setup.version(media_type, found.path.name)}"
+        beside = self._beside.version(found.path, media_type)
+        return f"{self._fingerprint} {self._setup.version(media_type, found.path.name)} {beside}".rstrip()
 
     def _known(self, found: Found) -> SourceRecord | None:
         """The ledger row, when the last attempt came to a lasting end with the present configuration."""

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
+from sensorium.clock import clock
 from sensorium.errors import SensoriumError
 from sensorium.loaders.base import Limits, SourceFile
 from sensorium.pipelines._ingest.host import Launcher, Worker
 from sensorium.pipelines._ingest.messages import Batch, Ended, Message, Ready
 
 START_SECONDS = 120.0
+AHEAD_S = 300.0  # of a recording that a loader may take as one part
 LOOK_SECONDS = 0.2  # how often deadlines are looked at, and progress is told, when nothing comes in
 Event = tuple[SourceFile, Batch | Ended]
 
@@ -24,6 +26,8 @@ class _Slot:
     job: SourceFile | None = None
     limit: float = START_SECONDS
     pages: int = 0
+    allowed_s: float = 0.0  # of a recording: what may be done by the deadline
+    done_s: float = 0.0
     ready: bool = False
 
 
@@ -58,7 +62,8 @@ class Pool:
     def give(self, job: SourceFile) -> None:
         """Have a source read; only when there is `room`."""
         slot = next((slot for slot in self._slots if slot.job is None), None) or self._start()
-        slot.job, slot.pages, slot.limit = job, 0, self._limit(0)
+        slot.job, slot.pages, slot.done_s, slot.allowed_s = job, 0, 0.0, 0.0
+        slot.limit = self._limits.seconds
         if slot.ready:
             slot.deadline = time.monotonic() + slot.limit
         try:
@@ -101,8 +106,10 @@ class Pool:
         self._slots.remove(slot)
         return slot.worker.end()
 
-    def _limit(self, pages: int) -> float:
-        return self._limits.seconds + self._limits.seconds_per_page * pages
+    def _limit(self, slot: _Slot) -> float:
+        limits = self._limits
+        more = limits.seconds_per_page * slot.pages + limits.seconds_per_minute * slot.allowed_s / 60
+        return limits.seconds + more
 
     def _receive(self, slot: _Slot) -> Iterator[Event]:
         try:
@@ -124,7 +131,11 @@ class Pool:
         else:
             # The worker may have waited for this to be taken in; only its own time counts.
             slot.pages = max(slot.pages, message.pages)
-            slot.limit = self._limit(slot.pages)
+            if message.advance is not None:
+                total = message.advance.total_s
+                slot.done_s = max(slot.done_s, min(message.advance.done_s, total))
+                slot.allowed_s = min(slot.done_s + AHEAD_S, max(total, slot.done_s))
+            slot.limit = self._limit(slot)
             slot.deadline = time.monotonic() + slot.limit - message.active
         yield job, message
 
@@ -140,6 +151,11 @@ class Pool:
         if not slot.ready:
             raise SensoriumError(f"A worker process did not start within {START_SECONDS:.0f} s.")
         if slot.job is not None:
-            where = f" (after page {slot.pages})" if slot.pages else ""
-            reason = f"took longer than {slot.limit:,.0f} s{where}; the limit is index.limits.seconds"
+            reason = f"took longer than {slot.limit:,.0f} s{_place(slot)}; the limit is index.limits.seconds"
             yield slot.job, Ended("failed", reason, slot.limit, "")
+
+
+def _place(slot: _Slot) -> str:
+    if slot.done_s:
+        return f" (after {clock(slot.done_s)} of the recording)"
+    return f" (after page {slot.pages})" if slot.pages else ""

@@ -1,6 +1,6 @@
 """The loop of indexing: worker processes read, threads embed, this thread stages and publishes."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -10,20 +10,23 @@ from multiprocessing import Pipe
 from llama_index.core.schema import TextNode
 
 from sensorium.errors import ConfigError, MissingExtraError, SpaceError, StoreError
-from sensorium.loaders.base import SourceFile
+from sensorium.loaders.base import Advance, SourceFile
+from sensorium.pipelines._ingest.captions import Captioning, Desk
 from sensorium.pipelines._ingest.discover import Found
 from sensorium.pipelines._ingest.embed import Vectoriser, Vectors
 from sensorium.pipelines._ingest.host import launcher
 from sensorium.pipelines._ingest.messages import Batch, Ended, Setup
+from sensorium.pipelines._ingest.parts import PartStore
 from sensorium.pipelines._ingest.plan import Plan, Settled
 from sensorium.pipelines._ingest.pool import Pool
-from sensorium.pipelines._ingest.progress import Tracker
+from sensorium.pipelines._ingest.progress import Reading, Tracker
 from sensorium.pipelines._ingest.report import Row
 from sensorium.stores.base import Stage, Store
 
 EMBEDDING_THREADS = 2
 MOST_BATCHES = 6  # read but not staged yet; beyond, workers wait
 MOST_WARNINGS = 1000
+UNFINISHED = "not-all-described"
 # What concerns the whole run, not one source.
 _SYSTEMIC = (ConfigError, MissingExtraError, SpaceError)
 # Worth importing once, before workers are forked.
@@ -42,7 +45,19 @@ class _Intake:
     media_type: str = ""
     seconds: float = 0.0
     embedding: int = 0  # batches that are being embedded
+    describing: int = 0  # pictures that are being described
     ended: Ended | None = None
+    again: bool = False  # pictures are left to be described by another run
+    advance: Advance | None = None
+
+    def wanted(self) -> bool:
+        """Whether its nodes are of use: it has not failed."""
+        return self.ended is None or self.ended.outcome == "read"
+
+    def reading(self) -> Reading:
+        """How far it is."""
+        done = (self.advance.done_s, self.advance.total_s) if self.advance else (None, None)
+        return Reading(self.file.source, self.found.size, *done)
 
 
 class Run:
@@ -55,20 +70,24 @@ class Run:
         plan: What is to be done.
         vectoriser: Embeds.
         tracker: Is told about progress.
+        captions: Describes pictures; None: they stay without descriptions.
 
     Attributes:
         notes: What a person should know beside the rows.
     """
 
     def __init__(
-        self, store: Store, setup: Setup, workers: int, plan: Plan, vectoriser: Vectoriser, tracker: Tracker
-    ) -> None:
+        self, store: Store, setup: Setup, workers: int, plan: Plan, vectoriser: Vectoriser, tracker: Tracker,
+        captions: Captioning | None = None,
+    ) -> None:  # fmt: skip
         self._store, self._setup, self._workers = store, setup, workers
         self._plan, self._vectoriser, self._tracker = plan, vectoriser, tracker
+        self._captions = captions
         self._rows: dict[str, Row] = {}
         self._intakes: dict[str, _Intake] = {}
         self._batches: dict[Future[Vectors], tuple[_Intake, Sequence[TextNode]]] = {}
         self.notes: list[str] = []
+        self._unwritten: defaultdict[str, list[str]] = defaultdict(list)  # sources by what the ledger said
 
     def read(self) -> dict[str, Row]:
         """Bring every source to an end; rows by identity."""
@@ -79,6 +98,8 @@ class Run:
         if first is not None:  # neither processes nor models are started for nothing
             self._read(first, jobs)
         self._tracker.show((), last=True)
+        for reason, sources in self._unwritten.items():
+            self.notes.append(f"The ledger could not be written for {_some(sources)}: {reason}")
         return self._rows
 
     def _jobs(self) -> Iterator[_Intake]:
@@ -90,6 +111,8 @@ class Run:
 
     def _read(self, first: _Intake, jobs: Iterator[_Intake]) -> None:
         workers = min(self._workers, self._plan.waiting)
+        if self._captions is not None:
+            self._captions.describer.check()
         with ExitStack() as stack:
             self._woken, self._wake = Pipe(duplex=False)
             stack.callback(self._woken.close)
@@ -97,11 +120,15 @@ class Run:
             stack.callback(self._discard)
             self._executor = ThreadPoolExecutor(EMBEDDING_THREADS, "sensorium-embed")
             stack.callback(self._executor.shutdown, wait=True, cancel_futures=True)
+            self._desk = Desk(self._captions, self._rouse)
+            stack.callback(self._desk.close)
             self._pool = Pool(launcher(self._setup, self._preload()), workers, self._setup.limits)
             stack.callback(self._pool.close)
             self._executor.submit(self._vectoriser.load)
             self._give(first)
             self._loop(jobs)
+        if self._captions is not None and (said := self._captions.describer.summary()):
+            self.notes.append(said)
 
     def _preload(self) -> list[str]:
         return sorted({_PRELOAD[suffix] for suffix in self._plan.suffixes() & _PRELOAD.keys()})
@@ -117,10 +144,13 @@ class Run:
                     self._give(job)
             if not self._intakes:
                 return
-            self._tracker.show(job.source for job in self._pool.jobs)
-            for source, event in list(self._pool.events(len(self._batches) < MOST_BATCHES, self._woken)):
+            intakes = (self._intakes.get(job.doc_id) for job in self._pool.jobs)
+            self._tracker.show(intake.reading() for intake in intakes if intake)
+            reading = len(self._batches) < MOST_BATCHES and not self._desk.full
+            for source, event in list(self._pool.events(reading, self._woken)):
                 self._take(source, event)
             self._embedded()
+            self._described()
 
     def _give(self, intake: _Intake) -> None:
         self._intakes[intake.file.doc_id] = intake
@@ -137,12 +167,32 @@ class Run:
             intake.ended = event
             self._conclude(intake)
             return
+        intake.advance = event.advance or intake.advance
         intake.warnings.extend(event.faults)
         if event.nodes:
-            future = self._executor.submit(self._vectoriser.vectors, event.nodes)
-            self._batches[future] = (intake, event.nodes)
-            intake.embedding += 1
-            future.add_done_callback(lambda _: self._wake.send_bytes(b"."))
+            self._embed(intake, event.nodes)
+            intake.describing += self._desk.take(intake, event.nodes, intake.wanted)
+
+    def _embed(self, intake: _Intake, nodes: Sequence[TextNode]) -> None:
+        future = self._executor.submit(self._vectoriser.vectors, nodes)
+        self._batches[future] = (intake, nodes)
+        intake.embedding += 1
+        future.add_done_callback(lambda _: self._rouse())
+
+    def _rouse(self) -> None:
+        """Let the loop look at what threads have finished."""
+        self._wake.send_bytes(b".")
+
+    def _described(self) -> None:
+        """Embed the descriptions that have been made meanwhile."""
+        for intake, made in self._desk.done():
+            intake.describing -= 1
+            if made is not None and intake.wanted():
+                intake.again = intake.again or made.again
+                intake.warnings.extend(filter(None, [made.fault]))
+                if made.nodes:
+                    self._embed(intake, made.nodes)
+            self._conclude(intake)
 
     def _embedded(self) -> None:
         """Stage what has been embedded meanwhile."""
@@ -151,8 +201,7 @@ class Run:
         for future in [future for future in self._batches if future.done()]:
             intake, nodes = self._batches.pop(future)
             intake.embedding -= 1
-            wanted = intake.ended is None or intake.ended.outcome == "read"
-            if wanted and (reason := self._stage(intake, nodes, future)):
+            if intake.wanted() and (reason := self._stage(intake, nodes, future)):
                 self._pool.drop(intake.file)
                 intake.ended = Ended("failed", reason, intake.seconds, intake.media_type)
             self._conclude(intake)
@@ -179,7 +228,7 @@ class Run:
 
     def _conclude(self, intake: _Intake) -> None:
         """End a source when its worker is done and everything it sent is embedded."""
-        if intake.ended is None or intake.embedding:
+        if intake.ended is None or intake.embedding or intake.describing:
             return
         del self._intakes[intake.file.doc_id]
         settled = self._publish(intake) if intake.ended.outcome == "read" else self._refused(intake, intake.ended)
@@ -197,12 +246,16 @@ class Run:
             live_sha256=intake.file.sha256, counts=dict(sorted(intake.counts.items())),
             warnings=_shortened(intake.warnings), seconds=round(intake.seconds, 3),
         )  # fmt: skip
+        if intake.again:  # an unchanged source is read again, too, when its fingerprint is another
+            record = record.changed(fingerprint=f"{record.fingerprint} {UNFINISHED}")
         try:
             intake.stage.publish(record)
         except SpaceError:
             raise
         except (StoreError, ValueError, OSError) as fault:
             return self._failed(intake, _words(fault))
+        if isinstance(self._setup.parts, PartStore):
+            self._setup.parts.drop(intake.file.sha256)
         return self._plan.stored(intake.found, record)
 
     def _failed(self, intake: _Intake, reason: str) -> Settled:
@@ -227,12 +280,16 @@ class Run:
         except SpaceError:
             raise
         except StoreError as fault:  # the row is in the report; the next run tries the source again
-            self.notes.append(f"{settled.found.source}: the ledger could not be written: {_words(fault)}")
+            self._unwritten[_words(fault)].append(settled.found.source)
 
     def _discard(self) -> None:
         for intake in self._intakes.values():
             if intake.stage is not None:
                 intake.stage.discard()
+
+
+def _some(sources: Sequence[str]) -> str:
+    return ", ".join(sources[:3]) + (f" and {len(sources) - 3:,} more" if len(sources) > 3 else "")
 
 
 def _shortened(warnings: Sequence[str]) -> tuple[str, ...]:

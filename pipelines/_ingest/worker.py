@@ -21,10 +21,11 @@ from llama_index.core.schema import TextNode
 
 from sensorium.errors import SensoriumError, SkippedError
 from sensorium.loaders import LOADERS
-from sensorium.loaders.base import Fault, Item, Loader, OcrEngine, OcrLine, SourceFile, Tools
+from sensorium.loaders.base import Advance, Fault, Item, Loader, OcrEngine, OcrLine, SourceFile, Tools
 from sensorium.loaders.sniff import describe, sniff
 from sensorium.models._wordpiece import word_pieces
 from sensorium.pipelines._ingest.messages import Batch, Ended, Message, Part, Ready, Setup
+from sensorium.speech_types import Segment, Sound, SpeechEngine
 
 BATCH_NODES = 64
 BATCH_CHARACTERS = 1_000_000
@@ -62,7 +63,9 @@ class SourceReader:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self._tools = Tools(LazyOcr(setup.ocr) if setup.ocr else None, setup.assets, setup.limits)
+        ocr = LazyOcr(setup.ocr) if setup.ocr else None
+        speech = LazySpeech(setup.speech) if setup.speech else None
+        self._tools = Tools(ocr, setup.assets, setup.limits, speech, setup.parts)
         self._loaders: dict[str, Loader] = {}
         self._size_at_start = memory_mb()[1]
 
@@ -137,25 +140,37 @@ class _Open:
         self._media_type = media_type
         self._clock = clock
         self._pages = 0
+        self._advance: Advance | None = None
+        self._told: float | None = None  # when an advance was sent
         self._begin()
 
     def _begin(self) -> None:
         self._nodes: list[TextNode] = []
         self._faults: list[str] = []
         self._characters = 0
+        self._due = False
         self._since = time.monotonic()
 
     def watch(self, items: Iterable[Item]) -> Iterator[Item]:
-        """What the loader yields, on its way to the splitter; counts the pages."""
+        """What the loader yields, on its way to the splitter; counts the pages and minutes."""
         for item in items:
-            if not isinstance(item, Fault):
+            if isinstance(item, Advance):
+                self._moved(item)
+            elif not isinstance(item, Fault):
                 self._pages = max(self._pages, item.metadata.get("page") or item.metadata.get("slide") or 0)
             yield item
             if self.full():
                 yield _Tick("")
 
+    def _moved(self, advance: Advance) -> None:
+        """Send an advance at once, not with the next node: that may take minutes; but not many of them."""
+        now = time.monotonic()
+        self._advance = advance
+        if self._told is None or now - self._told >= BATCH_SECONDS:
+            self._told, self._due = now, True
+
     def take(self, item: Item) -> None:
-        if isinstance(item, _Tick):
+        if isinstance(item, _Tick | Advance):
             return
         if isinstance(item, Fault):
             self._faults.append(str(item))
@@ -165,13 +180,16 @@ class _Open:
 
     def full(self) -> bool:
         return (
-            len(self._nodes) + len(self._faults) >= BATCH_NODES
+            self._due
+            or len(self._nodes) + len(self._faults) >= BATCH_NODES
             or self._characters >= BATCH_CHARACTERS
             or time.monotonic() - self._since >= BATCH_SECONDS
         )
 
     def close(self) -> Batch:
-        batch = Batch(tuple(self._nodes), tuple(self._faults), self._pages, self._clock.pause(), self._media_type)
+        active = self._clock.pause()
+        nodes, faults = tuple(self._nodes), tuple(self._faults)
+        batch = Batch(nodes, faults, self._pages, active, self._media_type, self._advance)
         self._begin()
         return batch
 
@@ -215,6 +233,31 @@ class LazyOcr:
     def read(self, picture: Any) -> list[OcrLine]:
         """See `OcrEngine.read`."""
         return self._engine.read(picture)
+
+
+class LazySpeech:
+    """A speech engine that is made when the first recording asks for it.
+
+    Args:
+        part: Which one.
+    """
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+
+    @cached_property
+    def _engine(self) -> SpeechEngine:
+        engine: SpeechEngine = self._part.make(threads=1)
+        return engine
+
+    @property
+    def revision(self) -> str:
+        """See `SpeechEngine.revision`."""
+        return self._engine.revision
+
+    def transcribe(self, sound: Sound) -> list[Segment]:
+        """See `SpeechEngine.transcribe`."""
+        return self._engine.transcribe(sound)
 
 
 def memory_mb() -> tuple[float, float]:

@@ -3,6 +3,8 @@
 from typing import Any
 
 PIPELINE: dict[str, Any] = {
+    "route": [],
+    "expand": [],
     "retrieve": [{"vector": {"space": "text", "top_k": 30}}, {"keyword": {"top_k": 30}}],
     "fuse": "rrf",
     "rerank": [],
@@ -14,6 +16,8 @@ INDEX: dict[str, Any] = {
     "split": "sentences",
     "spaces": {"text": {"embed": "minilm"}},
     "ocr": "tiny",
+    "speech": "whisper",
+    "captions": None,
     "limits": {},
     "workers": 0,
 }
@@ -23,5 +27,6 @@ DEFAULTS: dict[str, Any] = {
     "store": "sqlite",
     "loaders": {},
     "index": INDEX,
+    "prompts": None,
     "pipelines": {"default": {}},
 }

@@ -42,7 +42,8 @@ def _merged(name: str, pipelines: Mapping[str, Any], faults: Faults, seen: tuple
     start = Merged({}, {}) if base is None else _UNKNOWN
     if isinstance(base, str) and _known(name, base, pipelines, faults, (*seen, name)):
         start = _merged(base, pipelines, faults, (*seen, name))
-    return Merged({**start.values, "extends": None, **own}, start.owners | dict.fromkeys(own, name))
+    # Who names a pipeline that starts from a routing one means that pipeline.
+    return Merged({**start.values, "extends": None, "route": [], **own}, start.owners | dict.fromkeys(own, name))
 
 
 def _known(name: str, base: str, pipelines: Mapping[str, Any], faults: Faults, seen: tuple[str, ...]) -> bool:

@@ -65,6 +65,12 @@ class IndexSpec(SpecModel):
         "provider: {openai: text-embedding-3-large}.",
     )
     ocr: str = Field(description="Text recognition in pictures and scans.")
+    speech: Component = Field(description="Speech recognition in sound and video.")
+    captions: Component | None = Field(
+        default=None,
+        description="Descriptions of pictures by a multimodal LLM, so that they are found by what they show; off: "
+        "none. What was described once is kept. `sensorium index --dry-run` tells what it would cost.",
+    )
     limits: Limits = Field(description="What one source may cost before it is cut or counted as failed.")
     workers: int = Field(ge=0, description="Processes that read files; 0: one a core.")
 
@@ -73,6 +79,11 @@ class PipelineSpec(SpecModel):
     """From a question to hits and an answer. `extends` starts from another pipeline; stages given replace its."""
 
     extends: str | None = Field(default=None, description="Name of the pipeline to start from.")
+    route: list[Component] = Field(
+        default_factory=list,
+        description="Which pipeline answers instead of this one; the first router that decides wins. Not inherited.",
+    )
+    expand: list[Component] = Field(default_factory=list, description="What else is searched for, found by an LLM.")
     retrieve: list[Component] = Field(min_length=1, description="Searches that run in parallel.")
     fuse: Component = Field(description="How their hits are joined.")
     rerank: list[Component] = Field(default_factory=list, description="What reorders the joined hits.")
@@ -86,11 +97,17 @@ class Spec(SpecModel):
     data: str = Field(min_length=1, description="Folder of the index, relative to this file.")
     store: Component = Field(description="Engine that keeps nodes and vectors.")
     loaders: dict[str, Component] = Field(description="Options by format.")
-    readers: dict[str, str] = Field(
+    readers: dict[str, Component] = Field(
         default_factory=dict,
-        description='LlamaIndex readers for formats without a loader, e.g. {".epub": package.module.Class}.',
+        description='LlamaIndex readers for formats without a loader, e.g. {".epub": package.module.Class}; '
+        "options as {package.module.Class: {option: value}}.",
     )
     index: IndexSpec = Field(description="From files to the store.")
+    prompts: str | dict[str, str] | None = Field(
+        default=None,
+        description="Prompts that replace ours: a folder of NAME.md files, relative to this file, or texts or files by "
+        "name. Each uses every variable of the prompt that it replaces.",
+    )
     pipelines: dict[str, PipelineSpec] = Field(description="Ways to answer, by name.")
     folder: Path = Field(default=Path(), exclude=True, description="What `data` is relative to.")
 

@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from sensorium.loaders import LOADERS
-from sensorium.models import TEXT_EMBEDDERS
-from sensorium.pipelines import FUSERS, LEGS, RERANKERS, SPLITTERS, SYNTHESIZERS
+from sensorium.models import SPEECH_ENGINES, TEXT_EMBEDDERS
+from sensorium.pipelines import FUSERS, LEGS, QUERY_STEPS, RERANKERS, ROUTERS, SPLITTERS, SYNTHESIZERS
 from sensorium.pipelines._spec.components import Providers
 from sensorium.pipelines._spec.defaults import DEFAULTS, INDEX, PIPELINE
 from sensorium.pipelines._spec.describe import descriptions
@@ -16,10 +16,11 @@ from sensorium.registry import Entry, Registry
 from sensorium.stores import STORES
 
 Schema = dict[str, Any]
+_LONG = 5_000  # characters
 _ENVIRONMENT = {"$ref": "#/$defs/environment"}
 _ROLES: dict[str, Registry] = {
-    "store": STORES, "splitter": SPLITTERS, "embedder": TEXT_EMBEDDERS, "leg": LEGS, "fusion": FUSERS,
-    "reranker": RERANKERS, "synthesizer": SYNTHESIZERS,
+    "store": STORES, "splitter": SPLITTERS, "embedder": TEXT_EMBEDDERS, "speech": SPEECH_ENGINES, "leg": LEGS,
+    "fusion": FUSERS, "router": ROUTERS, "step": QUERY_STEPS, "reranker": RERANKERS, "synthesizer": SYNTHESIZERS,
 }  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def schema() -> Schema:
             "store": _field(Spec, "store", _ref("store"), DEFAULTS["store"]),
             "loaders": _field(Spec, "loaders", _loaders(hoisted)),
             "index": _field(Spec, "index", _index(hoisted)),
+            "prompts": _field(Spec, "prompts", _prompts()),
             "pipelines": _field(
                 Spec, "pipelines", {"type": "object", "additionalProperties": _ref("pipeline")}
             ),
@@ -75,12 +77,28 @@ def _index(hoisted: Schema) -> Schema:
     return _mapping({
         "split": _field(IndexSpec, "split", _ref("splitter"), INDEX["split"]),
         "spaces": _field(IndexSpec, "spaces", spaces, INDEX["spaces"]),
+        "captions": _field(IndexSpec, "captions", _captions(hoisted)),
         "ocr": _field(IndexSpec, "ocr", _or_environment({"enum": list(OCR_CHOICES)}), INDEX["ocr"]),
+        "speech": _field(IndexSpec, "speech", _ref("speech"), INDEX["speech"]),
         "limits": _field(IndexSpec, "limits", _options(limits_model(), _limit_words(), hoisted)),
         "workers": _field(
             IndexSpec, "workers", _or_environment({"type": "integer", "minimum": 0}), INDEX["workers"]
         ),
     })  # fmt: skip
+
+
+def _captions(hoisted: Schema) -> Schema:
+    from sensorium.pipelines._spec import captions
+    from sensorium.pipelines.captions import Captions
+
+    return {"anyOf": [{"enum": ["off", False, None]}, _options(captions.options(), descriptions(Captions), hoisted)]}
+
+
+def _prompts() -> Schema:
+    from sensorium.prompts import names
+
+    texts = {"type": "object", "additionalProperties": {"type": "string"}, "propertyNames": {"enum": names()}}
+    return {"anyOf": [{"type": "string"}, {"type": "null"}, texts]}
 
 
 def _limit_words() -> dict[str, str]:
@@ -90,7 +108,9 @@ def _limit_words() -> dict[str, str]:
 
 
 def _pipeline() -> Schema:
-    stages = {
+    stages: Schema = {
+        "route": {"type": "array", "items": _ref("router")},
+        "expand": {"type": "array", "items": _ref("step")},
         "retrieve": {"type": "array", "minItems": 1, "items": _ref("leg")},
         "fuse": _ref("fusion"),
         "rerank": {"type": "array", "items": _ref("reranker")},
@@ -107,7 +127,9 @@ def _loaders(hoisted: Schema) -> Schema:
     for entry in LOADERS:
         options = _options(LOADERS.options(entry.name), descriptions(entry.load()), hoisted)
         properties[entry.name] = {"description": entry.summary, **options}
-    readers = {"type": "object", "additionalProperties": {"type": "string"}, "propertyNames": {"pattern": r"^\."}}
+    one = {"minProperties": 1, "maxProperties": 1, "additionalProperties": {"type": ["object", "null"]}}
+    either = {"oneOf": [{"type": "string"}, {"type": "object", **one}]}
+    readers = {"type": "object", "additionalProperties": either, "propertyNames": {"pattern": r"^\."}}
     return _mapping(properties | {"readers": _field(Spec, "readers", readers)})
 
 
@@ -137,10 +159,19 @@ def _options(model: type[BaseModel], words: dict[str, str], hoisted: Schema) -> 
     hoisted |= {name: _tidied(inner) for name, inner in made.get("$defs", {}).items()}
     properties = {name: _tidied(inner) for name, inner in made.get("properties", {}).items()}
     for name, inner in properties.items():
-        if words.get(name):
-            properties[name] = {"description": words[name], **inner}
+        described: Schema = {"description": words[name]} if words.get(name) else {}
+        properties[name] = described | _once(name, inner, hoisted)
     result = _mapping(properties)
     return result | {"required": made["required"]} if made.get("required") else result
+
+
+def _once(name: str, part: Schema, hoisted: Schema) -> Schema:
+    """A long option that several components share (the choice of an LLM) stands once, under its name."""
+    own: Schema = {key: part[key] for key in ("description", "default") if key in part}
+    shared = {key: value for key, value in part.items() if key not in own}
+    if len(str(shared)) < _LONG or hoisted.setdefault(name, shared) != shared:
+        return part
+    return {**_ref(name), **own}
 
 
 def _tidied(part: Any) -> Any:

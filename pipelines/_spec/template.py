@@ -11,8 +11,8 @@ from pydantic_core import to_jsonable_python
 
 from sensorium.loaders import LOADERS
 from sensorium.loaders.base import Limits
-from sensorium.models import OCR_ENGINES, TEXT_EMBEDDERS
-from sensorium.pipelines import FUSERS, LEGS, RERANKERS, SPLITTERS, SYNTHESIZERS
+from sensorium.models import OCR_ENGINES, SPEECH_ENGINES, TEXT_EMBEDDERS
+from sensorium.pipelines import FUSERS, LEGS, QUERY_STEPS, RERANKERS, ROUTERS, SPLITTERS, SYNTHESIZERS
 from sensorium.pipelines._spec.describe import descriptions
 from sensorium.pipelines._spec.models import Component, IndexSpec, PipelineSpec, Spec
 from sensorium.registry import Registry
@@ -54,6 +54,8 @@ def _whole(spec: Spec) -> Iterator[str]:
     yield "index:"
     yield from _index(spec.index)
     yield ""
+    yield from _entry("prompts", spec.prompts, _words(Spec, "prompts"), 0)
+    yield ""
     yield from _comment(_words(Spec, "pipelines"), 0)
     yield "pipelines:"
     yield from _comment(_MORE_PIPELINES, 2)
@@ -69,6 +71,8 @@ def _index(index: IndexSpec) -> Iterator[str]:
         yield f"    {name}:"
         yield from _role("embed", space.embed, TEXT_EMBEDDERS, "", 6)
     yield from _entry("ocr", index.ocr, _choices(OCR_ENGINES, _words(IndexSpec, "ocr"))[:-1] + "; off.", 2)
+    yield from _role("speech", index.speech, SPEECH_ENGINES, _words(IndexSpec, "speech"), 2)
+    yield from _captions()
     yield from _comment(_words(IndexSpec, "limits"), 2)
     yield "  limits:"
     words = descriptions(Limits)
@@ -77,7 +81,23 @@ def _index(index: IndexSpec) -> Iterator[str]:
     yield from _entry("workers", index.workers, _words(IndexSpec, "workers"), 2)
 
 
+def _captions() -> Iterator[str]:
+    """Off by default; its options stand in comments."""
+    from sensorium.pipelines._spec import captions
+    from sensorium.pipelines.captions import Captions
+
+    words = descriptions(Captions)
+    yield from _comment(_words(IndexSpec, "captions"), 2)
+    yield "  captions: off"
+    yield "  # captions:"
+    for name, field in captions.options().model_fields.items():
+        value = {"openai": "gpt-5-mini"} if field.is_required() else field.default
+        yield from (f"  # {line}" for line in _entry(name, value, words.get(name, ""), 2))
+
+
 def _pipeline(pipeline: PipelineSpec) -> Iterator[str]:
+    yield from _list("route", pipeline.route, ROUTERS, 4)
+    yield from _list("expand", pipeline.expand, QUERY_STEPS, 4)
     yield from _list("retrieve", pipeline.retrieve, LEGS, 4)
     yield from _role("fuse", pipeline.fuse, FUSERS, _words(PipelineSpec, "fuse"), 4)
     yield from _list("rerank", pipeline.rerank, RERANKERS, 4)

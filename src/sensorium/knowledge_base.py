@@ -25,13 +25,17 @@ from sensorium.pipelines.build import Parts
 from sensorium.pipelines.context import Scope, context
 from sensorium.pipelines.evidence import PictureDrawer
 from sensorium.pipelines.ingest import IngestReport, Progress
+from sensorium.pipelines.links import Linker, Links
 from sensorium.pipelines.query import QueryPipeline
-from sensorium.pipelines.results import Answer, Hit
+from sensorium.pipelines.results import Answer, Form, Hit, usual_form
 from sensorium.pipelines.retrievers import equality
+from sensorium.pipelines.shown import Shown
 from sensorium.pipelines.spec import Spec, load_spec
 from sensorium.stores.base import SourceRecord, Store
+from sensorium.stores.verification import Verification
 
 if TYPE_CHECKING:
+    from sensorium.pipelines._ingest.estimate import Estimate
     from sensorium.pipelines._multimodal.requests import Request
     from sensorium.pipelines.chat import Chat
 
@@ -48,8 +52,10 @@ class KnowledgeBase:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._parts = Parts(spec)
-        self._drawer = PictureDrawer(self._parts.loader, self._parts.assets)
+        self._drawer = PictureDrawer(self._parts.loader, self._parts.assets, self._parts.drawn)
+        self._shown = Shown(self._drawer, self._parts.loader, lambda: self._parts.ocr)
         self._pipelines: dict[str, QueryPipeline] = {}
+        self._links = Links(lambda: self._parts.archive)
 
     @property
     def store(self) -> Store:
@@ -70,9 +76,24 @@ class KnowledgeBase:
             LoadError: a path does not exist. Faults of single files stand in the report.
         """
         report = self._parts.ingestor().run([Path(path) for path in paths], prune=prune, progress=progress)
+        self._link()
         if report.removed:
             self._sweep()
         return report
+
+    def estimate(self, *paths: str | Path) -> "Estimate":
+        """A dry run of `index.captions`: what describing the pictures of files and folders would take.
+
+        Files that `index` would read are read; nothing is stored, and no model is asked.
+
+        Args:
+            *paths: Files or folders.
+
+        Raises:
+            ConfigError: `index.captions` is off.
+            LoadError: a path does not exist.
+        """
+        return self._parts.ingestor().estimate([Path(path) for path in paths])
 
     async def aindex(self, *paths: str | Path, prune: bool = False) -> IngestReport:
         """`index`, without blocking the event loop."""
@@ -90,13 +111,15 @@ class KnowledgeBase:
             audio: A recording as the query; no space takes sound yet.
             top_k: How many hits; the pipeline's own number by default.
             pipeline: Name of a pipeline of the configuration.
-            filters: LlamaIndex filters, or `{key: value}` for equality (a list means any of its values).
+            filters: LlamaIndex filters, or `{key: value}` for equality (a list means any of its values). `at` is a
+                time in recordings: seconds, "1:15", or "1:15-1:30" for whatever reaches into that span.
 
         Raises:
             QueryError: an empty or impossible query, an unknown pipeline.
         """
         text = self._parts.query_text(query, image, audio)
-        return self.pipeline(pipeline).search(text, _filters(filters), top_k)
+        hits = self.pipeline(pipeline).search(text, _filters(filters), top_k, _beside(image, audio))
+        return self._links.on_hits(hits)
 
     def ask(
         self, question: str, *, image: str | Path | None = None, audio: str | Path | None = None,
@@ -104,12 +127,19 @@ class KnowledgeBase:
     ) -> Answer:  # fmt: skip
         """Answer a question with citations; see `search` for the arguments."""
         text = self._parts.query_text(question, image, audio)
-        answer = self.pipeline(pipeline).ask(text, _filters(filters), top_k)
+        answer = self.pipeline(pipeline).ask(text, _filters(filters), top_k, _beside(image, audio))
+        answer = self._links.on_answer(answer)
         return answer if text == question else _as_asked(answer, question)
 
-    async def asearch(self, query: str = "", **kwargs: Any) -> list[Hit]:
-        """`search`, without blocking the event loop."""
-        return await asyncio.to_thread(lambda: self.search(query, **kwargs))
+    async def asearch(
+        self, query: str = "", *, image: str | Path | None = None, audio: str | Path | None = None,
+        top_k: int | None = None, pipeline: str = "default", filters: Filters = None,
+    ) -> list[Hit]:  # fmt: skip
+        """`search`, without blocking the event loop; cancelling it closes requests to models."""
+        text = await asyncio.to_thread(self._parts.query_text, query, image, audio)
+        made = await asyncio.to_thread(self.pipeline, pipeline)
+        hits = await made.asearch(text, _filters(filters), top_k, _beside(image, audio))
+        return await asyncio.to_thread(self._links.on_hits, hits)
 
     async def aask(
         self, question: str, *, image: str | Path | None = None, audio: str | Path | None = None,
@@ -118,7 +148,8 @@ class KnowledgeBase:
         """`ask`, without blocking the event loop; cancelling it closes a model's request."""
         text = await asyncio.to_thread(self._parts.query_text, question, image, audio)
         made = await asyncio.to_thread(self.pipeline, pipeline)
-        answer = await made.aask(text, _filters(filters), top_k)
+        answer = await made.aask(text, _filters(filters), top_k, _beside(image, audio))
+        answer = await asyncio.to_thread(self._links.on_answer, answer)
         return answer if text == question else _as_asked(answer, question)
 
     async def astream(
@@ -131,9 +162,11 @@ class KnowledgeBase:
         """
         text = await asyncio.to_thread(self._parts.query_text, question, image, audio)
         made = await asyncio.to_thread(self.pipeline, pipeline)
-        async with aclosing(made.astream(text, _filters(filters), top_k)) as parts:
+        async with aclosing(made.astream(text, _filters(filters), top_k, _beside(image, audio))) as parts:
             async for part in parts:
-                yield _as_asked(part, question) if isinstance(part, Answer) else part
+                if isinstance(part, Answer):
+                    part = _as_asked(await asyncio.to_thread(self._links.on_answer, part), question)
+                yield part
 
     def request(
         self, question: str, *, image: str | Path | None = None, audio: str | Path | None = None,
@@ -145,7 +178,7 @@ class KnowledgeBase:
             QueryError: the pipeline asks no model.
         """
         text = self._parts.query_text(question, image, audio)
-        return self.pipeline(pipeline).request(text, _filters(filters), top_k)
+        return self.pipeline(pipeline).request(text, _filters(filters), top_k, _beside(image, audio))
 
     def pipeline(self, name: str = "default") -> QueryPipeline:
         """A query pipeline by name.
@@ -156,7 +189,7 @@ class KnowledgeBase:
         if name not in self.spec.pipelines:
             raise QueryError(f"There is no pipeline {name!r}.", f"Known: {', '.join(self.spec.pipelines)}.")
         if name not in self._pipelines:
-            self._pipelines[name] = self._parts.pipeline(name, self._drawer.draw)
+            self._pipelines[name] = self._parts.pipeline(name, self._shown, self.pipeline)
         return self._pipelines[name]
 
     def chat(self, pipeline: str = "default") -> "Chat":
@@ -167,7 +200,7 @@ class KnowledgeBase:
         """
         from sensorium.pipelines.chat import Chat
 
-        return Chat(self.pipeline(pipeline))
+        return Chat(self.pipeline(pipeline), prompts=self.spec.prompts)
 
     def query_engine(self, name: str = "default") -> RetrieverQueryEngine:
         """A pipeline as a plain LlamaIndex query engine."""
@@ -178,17 +211,57 @@ class KnowledgeBase:
         return self.pipeline(name).retriever
 
     def picture(self, node_id: str) -> Picture:
-        """The crop, slide picture or text behind a node.
+        """The crop, slide picture, frame, waveform or text behind a node.
 
         Raises:
             EvidenceError: unknown node, or its source vanished or changed.
         """
+        return self.asset(node_id, "picture")
+
+    def clip(self, node_id: str) -> Picture:
+        """The clip of a recording behind a node, in a format that browsers play: MP4, or M4A for sound alone.
+
+        Raises:
+            EvidenceError: unknown node, no recording, or its source vanished or changed.
+        """
+        return self.asset(node_id, "clip")
+
+    def asset(self, node_id: str, form: Form | None = None) -> Picture:
+        """What shows a node; see `Citation.asset`.
+
+        Args:
+            node_id: From a hit or a citation.
+            form: "picture" or "clip"; by default a clip of what is said, and a picture of everything else.
+
+        Raises:
+            EvidenceError: unknown node, its source vanished or changed, or it has no such form.
+        """
+        evidence, metadata = self._evidence(node_id)
+        return self._drawer.draw(evidence, metadata, form or usual_form(evidence, metadata))
+
+    def evidence(self, node_id: str) -> Evidence:
+        """Where a node stands in its source.
+
+        Raises:
+            EvidenceError: unknown node.
+        """
+        return self._evidence(node_id)[0]
+
+    def highlighted(self, node_id: str, quote: str) -> Picture:
+        """The picture of a node with the lines of a quote marked; see `Citation.highlighted`.
+
+        Raises:
+            EvidenceError: unknown node, its source vanished or changed, or it has no picture.
+        """
+        return self._shown.highlighted(*self._evidence(node_id), quote)
+
+    def _evidence(self, node_id: str) -> tuple[Evidence, Mapping[str, Any]]:
         nodes = self._parts.archive.fetch([node_id])
         if not nodes:
             raise EvidenceError(
                 f"There is no node {node_id!r}.", "Take a node_id from `search --json` or from a citation."
             )
-        return self._drawer.draw(Evidence.of(nodes[0]), nodes[0].metadata)
+        return Evidence.of(nodes[0]), nodes[0].metadata
 
     def context(self, hit: Hit, scope: Scope = "section", max_chars: int = 6000) -> list[BaseNode]:
         """Small-to-big: the hit's node with its neighbours of the same section or page, in reading order.
@@ -223,6 +296,14 @@ class KnowledgeBase:
             "problems": [_problem(r) for r in records if r.status != "stored" or r.warnings],
         }
 
+    def verify(self, repair: bool = False) -> Verification:
+        """Look for every stored node through every search that has to find it, and compare the ledger's counts.
+
+        Args:
+            repair: Mend what is found; what only indexing again can mend stays in the outcome's `left`.
+        """
+        return self._parts.archive.verify(repair)
+
     def _with_mismatch(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         if not self._parts.mismatch:
             return dict(facts)
@@ -246,8 +327,13 @@ class KnowledgeBase:
         for record in found:
             self._parts.archive.remove_source(record.doc_id)
         if found:
+            self._link()
             self._sweep()
         return [record.source for record in found]
+
+    def _link(self) -> None:
+        """Find which slides the recordings show, where either changed."""
+        Linker(self._parts.archive, self._parts.assets.read, self._drawer.draw).update()
 
     def _sweep(self) -> None:
         """Delete pictures that no node names any more."""
@@ -257,7 +343,9 @@ class KnowledgeBase:
         self._parts.assets.sweep({str(node.metadata["asset"]) for node in named})
 
     def close(self) -> None:
-        """Release the store's files and connections."""
+        """Release the store's files and connections, and models that run in this process."""
+        for pipeline in self._pipelines.values():
+            pipeline.close()
         self._parts.close()
 
     def __enter__(self) -> Self:
@@ -281,6 +369,11 @@ def open(config: str | Path | Mapping[str, Any] | None = None, data: str | Path 
     """
     spec = load_spec(config)
     return KnowledgeBase(spec if data is None else spec.with_data(data))
+
+
+def _beside(image: str | Path | None, audio: str | Path | None) -> frozenset[str]:
+    """What came with the words of a question, for routing."""
+    return frozenset(name for name, given in (("image", image), ("audio", audio)) if given is not None)
 
 
 def _filters(filters: Filters) -> MetadataFilters | None:

@@ -7,6 +7,7 @@ Sensorium knows about them stands in flat metadata (so that metadata filters wor
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -21,6 +22,8 @@ FULL: Box = (0.0, 0.0, 1.0, 1.0)
 _NAMESPACE = uuid.UUID("7b0d5c52-6f0a-5a51-9c3c-6a0f2b1b4f10")
 # The words of a node's surroundings that are embedded and shown to a model with its text, in this order.
 CONTEXT_KEYS = ("title", "section", "caption")
+# Metadata of a node whose text a model wrote: which model. Such a text is never the source's own words.
+MADE_BY = "made_by"
 
 
 class Evidence(BaseModel):
@@ -114,6 +117,11 @@ class NodeInfo:
         return {"root": self.root, "order": self.order} | given | dict(self.extra)
 
 
+def around(boxes: Sequence[Box]) -> Box:
+    """The box around boxes, at least one."""
+    return min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)
+
+
 def source_id(root: str, source: str) -> str:
     """Identity of a source file: the same path under the same indexed folder is the same source."""
     return str(uuid.uuid5(_NAMESPACE, f"{root}\n{source}"))
@@ -161,6 +169,11 @@ def with_text(node: TextNode, text: str, evidence: Evidence, order: int) -> Text
     metadata |= evidence.metadata() | {"order": order}
     new_id = node_id(node.ref_doc_id or "", evidence, order, text)
     return node.model_copy(update={"id_": new_id, "text": text, "metadata": metadata}, deep=True)
+
+
+def made_by(node: BaseNode) -> str:
+    """The model that wrote a node's text (a description of a picture); empty for words of the source."""
+    return str(node.metadata.get(MADE_BY, ""))
 
 
 def embedding_text(node: BaseNode) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sensorium.apps._cli.output import place, printable
 from sensorium.apps._cli.progress import words
 from sensorium.apps.cli import SCHEMA_FILE, app
 from sensorium.errors import StoreError
-from sensorium.pipelines.ingest import Progress
+from sensorium.pipelines.ingest import Progress, Reading
 from sensorium.pipelines.spec import load_spec
 
 COMMAND = [sys.executable, "-m", "sensorium.apps.cli"]
@@ -137,7 +138,7 @@ def test_validate_gives_faults_as_json(tmp_path: Path) -> None:
         "file": str(bad), "valid": False,
         "faults": [{
             "file": str(bad), "line": 2, "column": 3, "path": "index.worker", "problem": "unknown key 'worker'",
-            "expected": "one of split, spaces, ocr, limits, workers", "nearest": "workers",
+            "expected": "one of split, spaces, ocr, speech, captions, limits, workers", "nearest": "workers",
         }],
     }  # fmt: skip
     bad.write_text("index:\n  workers: 2\n")
@@ -154,8 +155,10 @@ def test_without_an_index_it_says_how_to_make_one(arguments: tuple[str, ...], tm
 
 
 def test_progress_in_words() -> None:
-    moment = Progress(3, 12, 4_000_000, 16_000_000, 240, ("pdf/a\x1b.pdf",), 2.0)
+    moment = Progress(3, 12, 4_000_000, 16_000_000, 240, (Reading("pdf/a\x1b.pdf"),), 2.0)
     assert words(moment) == "3/12 files, 240 nodes, 2.0 MB/s, 0:06 left, reading pdf/a\\x1b.pdf"
+    talk = replace(moment, readings=(*moment.readings, Reading("talk.mp3", 9, 750.0, 2700.0)))
+    assert words(talk).endswith("reading talk.mp3 12:30 of 45:00")
 
 
 def test_schema_prints_the_schema() -> None:

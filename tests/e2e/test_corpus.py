@@ -3,47 +3,14 @@
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from tests.e2e.conftest import READ, lines, sensorium
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-READ = ("pdf", "pptx", "images")
-
-
-def sensorium(*words: str, code: int = 0) -> str:
-    command = [sys.executable, "-m", "sensorium.apps.cli", *words]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == code, f"{run.returncode}\n{run.stderr[-2000:]}"
-    assert "Traceback" not in run.stderr
-    return run.stdout
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-
-
-@pytest.fixture(scope="module")
-def staged(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    for name in (*READ, "audio", "video"):
-        (folder / name).symlink_to(corpus / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def report(staged: Path, data: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads(sensorium("index", str(staged), "--data", data, "--json"))
-    return result
 
 
 @pytest.fixture(scope="module")

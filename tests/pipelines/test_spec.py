@@ -39,7 +39,7 @@ def test_nothing_given_is_the_built_in_configuration() -> None:
     spec = load_spec()
     assert spec.store.name == "sqlite"
     assert [leg.name for leg in spec.pipelines["default"].retrieve] == ["vector", "keyword"]
-    assert set(spec.loaders) == {"pdf", "slides", "image", "text"}
+    assert {"pdf", "slides", "image", "text", "audio", "captions"} <= set(spec.loaders)
     assert spec.index.limits.pages == 5000
     assert spec.data_folder == Path.cwd() / ".sensorium"
 
@@ -80,7 +80,7 @@ def test_schema_knows_every_registered_name() -> None:
     keyword = next(form for form in long["keyword"]["anyOf"] if form.get("type") == "object")
     assert keyword["additionalProperties"] is False
     assert keyword["properties"]["top_k"]["description"]
-    assert set(schema["properties"]) == {"data", "store", "loaders", "index", "pipelines"}
+    assert set(schema["properties"]) == {"data", "store", "loaders", "index", "prompts", "pipelines"}
     assert {"minilm", "openai"} <= {form.get("const") for form in schema["$defs"]["embedder"]["anyOf"]}
 
 
@@ -95,6 +95,10 @@ ROWS = [
     ("index:\n  workers: many", 2, 12, "index.workers", "got 'many'", "a whole number", ""),
     ("index:\n  workers: -1", 2, 12, "index.workers", "got -1", "at least 0", ""),
     ("index:\n  ocr: tinny", 2, 8, "index.ocr", "got 'tinny'", "tiny, small, off", "tiny"),
+    ("index:\n  speech: wisper", 2, 11, "index.speech", "unknown speech engine 'wisper'", "whisper, openai, off",
+     "whisper"),
+    ("index:\n  speech: {whisper: {beam: 0}}", 2, 28, "index.speech.whisper.beam", "got 0", "at least 1", ""),
+    ("index:\n  speech: {openai: {url: x}}", 2, 21, "index.speech.openai.url", "unknown key", "base_url", ""),
     ("index: fast", 1, 8, "index", "got 'fast'", "a mapping", ""),
     ("index:\n  limits: {seconds: 0}", 2, 21, "index.limits.seconds", "got 0", "above 0", ""),
     ("index:\n  limits: {page: 5}", 2, 12, "index.limits.page", "unknown key", "pages", "pages"),
@@ -108,12 +112,15 @@ ROWS = [
      "taken by Sensorium", "another name", ""),
     ("index:\n  split: {sentences: {token: 5}}", 2, 23, "index.split.sentences.token", "unknown key", "tokens",
      "tokens"),
+    ("index:\n  split: {sentences: {tokens: 60, overlap: 40}}", 2, 22, "index.split.sentences",
+     "overlap 40 is more than half of tokens 60", "at most 30", ""),
     ("loaders:\n  pfd: {}", 2, 3, "loaders.pfd", "unknown loader", "pdf", "pdf"),
     ("loaders:\n  pdf: {layuot: off}", 2, 9, "loaders.pdf.layuot", "unknown key", "layout", "layout"),
     ("loaders:\n  pdf: {layout: alwys}", 2, 17, "loaders.pdf.layout", "got 'alwys'", "always", "always"),
     ("loaders:\n  readers: {epub: a.B}", 2, 13, "loaders.readers.epub", "no file suffix", ".epub", ""),
     ("loaders:\n  readers: {.epub: no.such.Reader}", 2, 20, 'loaders.readers.".epub"', "got 'no.such.Reader'",
      "installed", ""),
+    ("loaders:\n  readers: {.epub: [a.B]}", 2, 20, 'loaders.readers.".epub"', "got a list", "package.module.Class", ""),
     ("pipelines:\n  default:\n    retrieve: keyword", 3, 15, "pipelines.default.retrieve", "got 'keyword'", "a list",
      ""),
     ("pipelines:\n  default:\n    retrieve: []", 3, 15, "pipelines.default.retrieve", "got a list", "at least 1", ""),
@@ -242,7 +249,7 @@ def test_data_is_relative_to_the_configuration(written: Any, tmp_path: Path) -> 
 
 def secret_spec(written: Any, monkeypatch: pytest.MonkeyPatch) -> Spec:
     monkeypatch.setenv("MY_KEY", SECRET)
-    monkeypatch.setenv("MY_K", "17")
+    monkeypatch.setenv("MY_K", "71717")
     return load_spec(written(
         'data: "${MY_KEY}/kb"\n'
         "index:\n  workers: ${MY_K}\n  limits: {pages: '${MY_K}'}\n"
@@ -255,9 +262,9 @@ def secret_spec(written: Any, monkeypatch: pytest.MonkeyPatch) -> Spec:
 def test_values_come_from_the_environment(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = secret_spec(written, monkeypatch)
     assert spec.data_folder.as_posix().endswith(f"{SECRET}/kb")
-    assert (spec.index.workers, spec.index.limits.pages) == (17, 17)
+    assert (spec.index.workers, spec.index.limits.pages) == (71717, 71717)
     assert spec.index.spaces["text"].embed.options["api_key"] == SECRET
-    assert [spec.pipelines[name].top_k for name in ("default", "b", "c")] == [17, 17, 3]
+    assert [spec.pipelines[name].top_k for name in ("default", "b", "c")] == [71717, 71717, 3]
     assert spec.pipelines["c"].retrieve[0].options["space"] == "text"
 
 
@@ -267,7 +274,7 @@ def test_values_of_the_environment_are_never_shown(written: Any, monkeypatch: py
     views += [repr(spec.model_copy()), repr(spec.pipelines["b"])]
     for view in views:
         assert SECRET not in view
-        assert "17" not in view
+        assert "71717" not in view
     assert "${MY_KEY}" in repr(spec)
     assert "${MY_K}" in repr(spec.pipelines["b"])
 

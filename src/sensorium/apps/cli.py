@@ -21,7 +21,8 @@ SCHEMA_FILE = "config.schema.json"
 app = typer.Typer(
     name="sensorium", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Multimodal RAG: index a folder, ask, and open the evidence behind every answer.",
-    epilog="Exit codes: 0 done; 1 unexpected error; 2 wrong usage or invalid configuration; 3 some sources failed.",
+    epilog="Exit codes: 0 done; 1 unexpected error; 2 wrong usage or invalid configuration; 3 some sources failed, or "
+           "`status --verify` found something.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 
@@ -82,6 +83,9 @@ def init(
 def index(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
     prune: Annotated[bool, typer.Option("--prune", help="Remove sources that vanished from these folders.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what index.captions would cost; store and send nothing.")
+    ] = False,
     config: options.Config = None,
     data: options.Data = None,
     as_json: options.Json = False,
@@ -92,6 +96,11 @@ def index(
 
     for path in paths:
         options.check_exists(path)
+    if dry_run:
+        from sensorium.apps._cli.estimate import show as show_estimate
+
+        with _open(config, data) as kb:
+            return show_estimate(kb.estimate(*paths), as_json)
     with _open(config, data) as kb, Meter() as meter:
         report = kb.index(*paths, prune=prune, progress=meter)
     public = report.public()
@@ -111,6 +120,7 @@ def search(
     top_k: options.TopK = None,
     pipeline: options.Pipeline = "default",
     filter_: options.Filter = None,
+    at: options.At = None,
     batch: options.Batch = None,
     config: options.Config = None,
     data: options.Data = None,
@@ -119,7 +129,7 @@ def search(
 ) -> int:
     """Find passages, tables and pictures."""
     _check_question(query, image, audio, batch)
-    more: dict[str, Any] = {"top_k": top_k, "pipeline": pipeline, "filters": options.filters(filter_)}
+    more: dict[str, Any] = {"top_k": top_k, "pipeline": pipeline, "filters": options.filters(filter_, at)}
     with _reading(config, data) as kb:
 
         def find(text: str, image: Path | None, audio: Path | None) -> dict[str, Any]:
@@ -149,10 +159,14 @@ def ask(
     top_k: options.TopK = None,
     pipeline: options.Pipeline = "default",
     filter_: options.Filter = None,
+    at: options.At = None,
     batch: options.Batch = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print the words as the model writes them.")] = False,
     show_prompt: Annotated[
         bool, typer.Option("--show-prompt", help="Print what would be sent (pictures as files), and send nothing.")
+    ] = False,
+    locate: Annotated[
+        bool, typer.Option("--locate", help="With --json: where in its page each quote stands (quote_box).")
     ] = False,
     config: options.Config = None,
     data: options.Data = None,
@@ -163,11 +177,12 @@ def ask(
     _check_question(query, image, audio, batch)
     if batch is not None and (stream or show_prompt):
         raise typer.BadParameter("--batch goes without --stream and --show-prompt")
-    more: dict[str, Any] = {"top_k": top_k, "pipeline": pipeline, "filters": options.filters(filter_)}
+    more: dict[str, Any] = {"top_k": top_k, "pipeline": pipeline, "filters": options.filters(filter_, at)}
     with _reading(config, data) as kb:
 
         def answer(text: str, image: Path | None, audio: Path | None) -> dict[str, Any]:
-            return kb.ask(_clean(text), image=image, audio=audio, **more).public()
+            given = kb.ask(_clean(text), image=image, audio=audio, **more)
+            return given.located() if locate else given.public()
 
         if batch is not None:
             from sensorium.apps._cli.batch import run
@@ -199,18 +214,24 @@ def show(
     file: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help='Where to write it; "-" is stdout.')
     ] = None,
+    quote: Annotated[
+        str | None, typer.Option("--quote", metavar="TEXT", help="Mark these words in the picture.")
+    ] = None,
     config: options.Config = None,
     data: options.Data = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> int:
-    """Write the crop, slide picture, frame or clip behind a node."""
-    from sensorium.apps._cli.pictures import to_stdout, write
+    """Write the crop, slide picture, frame or clip behind a node; the suffix of FILE says which (.png, .mp4, .m4a)."""
+    from sensorium.apps._cli.pictures import form_of, to_stdout, write
 
     if file == Path("-") and as_json:
         raise typer.BadParameter("-o - and --json both want stdout")
     with _reading(config, data) as kb:
-        picture = kb.picture(node_id)
+        form = form_of(file)
+        if form == "clip" and kb.evidence(node_id).start_s is None:
+            form = None  # no recording; `write` says which names fit
+        picture = kb.asset(node_id, form) if quote is None else kb.highlighted(node_id, quote)
     if file == Path("-"):
         to_stdout(picture)
         return 0
@@ -225,6 +246,10 @@ def show(
 @app.command()
 @guarded
 def status(
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Look for every node through every search, and compare the counts.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="As --verify, and mend what is found.")] = False,
     config: options.Config = None,
     data: options.Data = None,
     as_json: options.Json = False,
@@ -232,14 +257,16 @@ def status(
 ) -> int:
     """What is stored where: engine, folders, sources, nodes, spaces, and everything that did not make it."""
     with _reading(config, data) as kb:
+        outcome = kb.verify(repair) if verify or repair else None
         facts = kb.status()
     if as_json:
-        output.emit(facts)
+        output.emit(facts | ({"verification": outcome.public()} if outcome else {}))
     else:
         problems = facts.pop("problems", [])
         _lines(output.tree_text(facts))
         _lines(output.problems_text(problems))
-    return 0
+        _lines(output.verification_text(outcome.public()) if outcome else ())
+    return 0 if outcome is None or outcome.sound else SOME_FAILED
 
 
 @app.command()

@@ -34,6 +34,12 @@ Filter = Annotated[
         help="Only hits with this metadata, e.g. kind=table or source=pdf/x.pdf. A key given twice: any of its values.",
     ),
 ]  # fmt: skip
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="TIME", help="Only what is shown or said then in recordings: 75, 1:15, or a span 1:15-1:30."
+    ),
+]
 Batch = Annotated[
     Path | None,
     typer.Option(
@@ -75,14 +81,16 @@ def check_exists(path: Path) -> None:
 _NUMBERS = {"page": int, "slide": int, "order": int, "start_s": float, "end_s": float}
 
 
-def filters(given: list[str] | None) -> dict[str, str | int | float | list[str | int | float]] | None:
-    """`["kind=table", "page=3", "page=4"]` as `{"kind": "table", "page": [3, 4]}`.
+def filters(
+    given: list[str] | None, at: str | None = None
+) -> dict[str, str | int | float | list[str | int | float]] | None:
+    """`["kind=table", "page=3", "page=4"]` as `{"kind": "table", "page": [3, 4]}`, and a time as `{"at": "1:15"}`.
 
     Raises:
         typer.BadParameter: no `=`, or no number where the key wants one.
     """
     values: dict[str, list[str | int | float]] = {}
-    for text in given or []:
+    for text in [*(given or []), *([f"at={at}"] if at is not None else [])]:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise typer.BadParameter(f"--filter {text!r} is not KEY=VALUE")

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sensorium.clock import span
+
 WIDTH = 100
 SNIPPET = 240
 
@@ -64,19 +66,12 @@ def place(evidence: Mapping[str, Any]) -> str:
     parts += [f"{name} {evidence[name]}" for name in ("page", "slide") if evidence.get(name) is not None]
     parts.append(str(evidence["kind"]))
     text = ", ".join(parts)
-    if evidence.get("bbox"):
+    if evidence.get("bbox") and list(evidence["bbox"]) != [0, 0, 1, 1]:
         x0, y0, x1, y1 = (round(100 * value) for value in evidence["bbox"])
         text += f" (x {x0}-{x1} %, y {y0}-{y1} %)"
     if evidence.get("start_s") is not None:
-        text += f" ({clock(evidence['start_s'])}-{clock(evidence.get('end_s') or evidence['start_s'])})"
+        text += f" ({span(evidence['start_s'], evidence.get('end_s'))})"
     return text
-
-
-def clock(seconds: float) -> str:
-    """Seconds as `1:02:03` or `2:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def answer_text(answer: Mapping[str, Any], again: str) -> Iterable[str]:
@@ -108,10 +103,13 @@ def citations_text(answer: Mapping[str, Any], again: str) -> Iterable[str]:
         yield f"[{citation['marker']}] {place(citation['evidence'])}{verdict}"
         if citation["quote"]:
             yield from _wrapped(f'"{citation["quote"]}"', "    ")
+        elif citation.get("described_by"):
+            yield from _wrapped(f"a picture that {citation['described_by']} described", "    ")
+        yield from links_text(citation, "    ")
     if citations:
-        marker, node = citations[0]["marker"], citations[0]["node_id"]
+        marker, node, name = citations[0]["marker"], citations[0]["node_id"], shown_as(citations[0]["evidence"])
         yield ""
-        yield f"To see [{marker}]: sensorium show {node} -o crop.png{again}"
+        yield f"To see [{marker}]: sensorium show {node} -o {name}{again}"
 
 
 def hits_text(hits: list[Mapping[str, Any]], again: str, filters: Mapping[str, Any] | None = None) -> Iterable[str]:
@@ -122,7 +120,27 @@ def hits_text(hits: list[Mapping[str, Any]], again: str, filters: Mapping[str, A
         yield f"{hit['rank']}. {place(hit['evidence'])}, score {hit['score']:.4g}"
         text = " ".join(hit["text"].split())
         yield from _wrapped(text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …", "   ")
-        yield f"   sensorium show {hit['node_id']} -o crop.png{again}"
+        yield from links_text(hit, "   ")
+        yield f"   sensorium show {hit['node_id']} -o {shown_as(hit['evidence'])}{again}"
+
+
+def links_text(result: Mapping[str, Any], indent: str) -> Iterable[str]:
+    """Lines that say in which recordings a slide is discussed, and what a recording shows."""
+    times: dict[str, list[str]] = {}
+    for moment in result.get("moments", ()):
+        times.setdefault(moment["source"], []).append(span(moment["start_s"], moment["end_s"]))
+    for recording, spans in times.items():
+        yield from _wrapped(f"discussed in {recording} at {', '.join(spans)}", indent)
+    for shown in result.get("shows", ()):
+        name, number = ("slide", shown["slide"]) if shown["slide"] else ("page", shown["page"])
+        yield from _wrapped(f"shows {shown['source']}, {name} {number}", indent)
+
+
+def shown_as(evidence: Mapping[str, Any]) -> str:
+    """A name of a file for `show` that fits the evidence."""
+    if evidence.get("start_s") is None or evidence["kind"] not in ("speech", "caption"):
+        return "crop.png"
+    return "clip.m4a" if str(evidence.get("media_type", "")).startswith("audio/") else "clip.mp4"
 
 
 def _filters_text(filters: Mapping[str, Any]) -> str:
@@ -169,6 +187,31 @@ def problems_text(problems: list[Mapping[str, Any]]) -> Iterable[str]:
     for row in problems:
         for warning in row["warnings"]:
             yield f"warning: {printable(row['source'])}: {printable(str(warning))}"
+
+
+def verification_text(outcome: Mapping[str, Any]) -> Iterable[str]:
+    """Lines of `Verification.public()`: what was looked at, what was wrong, what is left to do."""
+    vectors = ", ".join(f"{printable(name)} {number:,}" for name, number in outcome["vectors"].items())
+    yield f"verified: {outcome['nodes']:,} nodes (vectors: {vectors or 'none'}), {outcome['sources']:,} sources"
+    for finding in outcome["found"]:
+        state = "found" if not outcome["repaired"] else "left" if finding in outcome["left"] else "mended"
+        yield f"{state}: {printable(finding['where'])}: {_finding(finding)}"
+    for finding in (f for f in outcome["left"] if f not in outcome["found"]):
+        yield f"left: {printable(finding['where'])}: {_finding(finding)}"
+    yield from (f"hint: {hint}" for hint in dict.fromkeys(_hints(outcome)))
+    if not outcome["found"]:
+        yield "Everything that is stored is found."
+
+
+def _finding(finding: Mapping[str, Any]) -> str:
+    named = ", ".join(printable(one) for one in finding["examples"])
+    return printable(finding["text"]) + (f" ({named})" if named else "")
+
+
+def _hints(outcome: Mapping[str, Any]) -> Iterable[str]:
+    if not outcome["repaired"] and any(not finding["hint"] for finding in outcome["left"]):
+        yield "Mend it: sensorium status --repair"
+    yield from (printable(finding["hint"]) for finding in outcome["left"] if finding["hint"])
 
 
 def _wrapped(text: str, indent: str) -> Iterable[str]:

@@ -8,15 +8,26 @@ import typer
 
 if TYPE_CHECKING:
     from sensorium.loaders.base import Picture
+    from sensorium.pipelines.results import Form
 
 SUFFIXES = {
     "image/png": (".png",), "image/jpeg": (".jpg", ".jpeg"), "image/webp": (".webp",), "image/gif": (".gif",),
     "image/tiff": (".tif", ".tiff"), "image/bmp": (".bmp",), "image/svg+xml": (".svg",),
     "text/plain": (".txt",), "text/html": (".html",), "text/markdown": (".md",),
     "video/mp4": (".mp4",), "video/webm": (".webm",), "audio/wav": (".wav",), "audio/x-wav": (".wav",),
+    "audio/mp4": (".m4a", ".mp4"), "audio/webm": (".weba", ".webm"),
     "audio/mpeg": (".mp3",), "audio/flac": (".flac",), "audio/ogg": (".ogg",),
 }  # fmt: skip
 CONVERTIBLE = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/tiff", "image/bmp")
+
+
+def form_of(file: Path | None) -> "Form | None":
+    """What the suffix of a file asks for: a picture, a clip, or whatever there is."""
+    suffix = file.suffix.lower() if file else ""
+    types = [kind.partition("/")[0] for kind, suffixes in SUFFIXES.items() if suffix in suffixes]
+    if not types or types[0] == "text":
+        return None
+    return "picture" if types[0] == "image" else "clip"
 
 
 def write(picture: "Picture", file: Path) -> Path:

@@ -5,10 +5,11 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sensorium.apps._cli.output import clock, note, printable
+from sensorium.apps._cli.output import note, printable
+from sensorium.clock import clock
 
 if TYPE_CHECKING:
-    from sensorium.pipelines.ingest import Progress
+    from sensorium.pipelines.ingest import Progress, Reading
 
 EVERY_S = 10.0
 _MB = 1_000_000
@@ -45,13 +46,19 @@ class Meter:
 
 
 def words(now: "Progress") -> str:
-    """`12/34 files, 240 nodes, 1.2 MB/s, 0:07 left, reading pdf/x.pdf`."""
+    """`12/34 files, 240 nodes, 1.2 MB/s, 0:07 left, reading talk.mp3 12:30 of 45:00`; the longest of several."""
     parts = [f"{now.files_done}/{now.files_total} files", f"{now.nodes} nodes", _rate(now.rate)]
     if now.eta_s is not None:
         parts.append(f"{clock(now.eta_s)} left")
-    if now.current:
-        parts.append(f"reading {printable(now.current[0])}")
+    if now.readings:
+        parts.append(f"reading {_reading(max(now.readings, key=lambda one: one.total_s or 0.0))}")
     return ", ".join(parts)
+
+
+def _reading(one: "Reading") -> str:
+    """`talk.mp3 12:30 of 45:00`."""
+    name = printable(one.source)
+    return name if one.done_s is None else f"{name} {clock(one.done_s)} of {clock(one.total_s or 0.0)}"
 
 
 def _rate(bytes_per_s: float) -> str:

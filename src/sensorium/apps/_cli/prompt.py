@@ -28,4 +28,5 @@ def show(request: "Request", as_json: bool) -> None:
 
 
 def _picture(part: dict[str, object]) -> str:
-    return f"<{part['file']}: {part['media_type']}, {part['width']} x {part['height']}, {part['bytes']:,} bytes>"
+    size = f"{part['seconds']} s" if "seconds" in part else f"{part['width']} x {part['height']}"
+    return f"<{part['file']}: {part['media_type']}, {size}, {part['bytes']:,} bytes>"
