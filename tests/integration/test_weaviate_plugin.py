@@ -9,6 +9,8 @@ import pytest
 
 from sensorium.testing.weaviate import WeaviateServer
 
+pytestmark = pytest.mark.integration
+
 CONFTEST = 'pytest_plugins = ["sensorium.testing.weaviate"]\n'
 TEST = """
 def test_it(weaviate_server, collection_name):
