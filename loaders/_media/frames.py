@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sensorium.clock import clock
 from sensorium.errors import LoadError
@@ -200,23 +201,29 @@ class Shrinker:
 
         # One for all pictures: setting up the scaler costs more than scaling.
         self._scaler = VideoReformatter()
+        self._turns = film.video.rotation // 90
         self._box: tuple[slice, slice] | None = None
         self._box = _bars(film, self)
 
     def small(self, frame: Any) -> Small:
         """The picture at `SIZE`."""
+        return self.both(frame)[0]
+
+    def both(self, frame: Any) -> tuple[Small, NDArray[np.uint8]]:
+        """The picture at `SIZE`, and the upright shades of all of it, bars too."""
         width, height = SIZE
         scaled = self._scaler.reformat(frame, width, height, "yuv444p", interpolation="AREA")
         planes = [
             np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, :width]
             for plane in scaled.planes
         ]
+        shades = np.rot90(planes[0], self._turns)
         if self._box is None:
-            return np.stack(planes)
+            return np.stack(planes), shades
         import cv2
 
         rows, columns = self._box
-        return np.stack([cv2.resize(np.ascontiguousarray(plane[rows, columns]), SIZE) for plane in planes])
+        return np.stack([cv2.resize(np.ascontiguousarray(p[rows, columns]), SIZE) for p in planes]), shades
 
 
 def _bars(film: Film, shrinker: Shrinker) -> tuple[slice, slice] | None:

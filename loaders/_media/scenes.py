@@ -1,4 +1,4 @@
-"""Scenes of a recording: from cut to cut, each with its best picture and the text on the screen.
+"""Scenes of a recording: from cut to cut and from page to page, each with its best picture and the text on the screen.
 
 Pictures are decided upon some seconds after they were decoded, when it is known whether they lie in a dissolve or
 beside a cut. What waits is bounded: small pictures, and two full ones a second.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sensorium.loaders._media.cuts import LAG_S, Cut, CutFinder
 from sensorium.loaders._media.frames import Damage, Film, Shrinker, Still, stills
+from sensorium.loaders._media.pages import PageFinder
 from sensorium.loaders._media.screen_text import WIDTH, ScreenText
 from sensorium.loaders._media.screen_text import Shown as ShownText
 from sensorium.loaders._media.spans import Shown
@@ -43,7 +44,7 @@ _FLAT = 8.0  # spread of the shades below which nothing is to be seen
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A stretch between two cuts.
+    """A stretch between two cuts or changes of page.
 
     Attributes:
         start_s: Time of its first picture.
@@ -131,31 +132,42 @@ class SceneFinder:
         Raises:
             LoadError: the file cannot be opened.
         """
-        finder, cuts = CutFinder(), deque[Cut]()
+        finder, pages, cuts = CutFinder(), PageFinder(LOOK_S), deque[Cut]()
         waiting: deque[tuple[float, Look | None]] = deque()
         self._open: _Open | None = None
         told, last, length = start_s, start_s, self._film.frame_s
-        still, next_look = None, _next_look(start_s - 3 * _SAME_S)
+        before = still = None
+        next_look = _next_look(start_s - 3 * _SAME_S)
         for still in stills(self._film, damage, start_s):
+            if before is not None and waiting[-1][1] is None and still.time_s - last > LOOK_S:
+                waiting[-1] = (last, self._look(before, pages))  # it was passed by, but stood for long
             length = still.time_s - last if waiting else length
-            last = still.time_s
-            cuts.extend(finder.add(last, self._shrinker.small(still.frame)))
+            before, last = still, still.time_s
+            small, shades = self._shrinker.both(still.frame)
+            pages.pass_by(last, shades)
             look = None
             if last >= next_look:
-                look, next_look = ready(self._film, still), _next_look(last)
+                look, next_look = self._look(still, pages), _next_look(last)
+            cuts.extend(pages.settle(finder.add(last, small), last))
             waiting.append((last, look))
             while waiting[0][0] < last - _DELAY_S:
                 yield from self._take(*waiting.popleft(), cuts)
             if last - told >= _TELL_S:
                 told = last
                 yield Advance(last, self._film.media.duration_s)
-        cuts.extend(finder.finish())
+        pages.stand(last + length)
+        cuts.extend(pages.settle(finder.finish(), math.inf))
         while waiting:
             yield from self._take(*waiting.popleft(), cuts)
         if self._open is not None and still is not None:
             if self._open.best is None:
                 self._open.best = ready(self._film, still)
             yield from self._close(_end(self._film, still, length), last=True)
+
+    def _look(self, still: Still, pages: PageFinder) -> Look:
+        look = ready(self._film, still)
+        pages.look(still.time_s, look.gray)
+        return look
 
     def _take(self, time: float, look: Look | None, cuts: deque[Cut]) -> Iterator[Scene]:
         """Add a picture to its scene; gives the scene that ended before it."""

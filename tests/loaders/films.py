@@ -58,6 +58,24 @@ def written(frame: Pixels, *lines: str, y: int = 20, size: int = 18, fill: str =
     return np.asarray(picture)
 
 
+def slide(title: str, *lines: str, seed: int = 0, dark: bool = False) -> Pixels:
+    """A slide, 640 by 360, with a title bar and a foot that all share, and with bars where there is a seed."""
+    paper, ink = ((24, 28, 44), "white") if dark else ((248, 248, 244), "black")
+    picture = Image.new("RGB", (640, 360), paper)
+    draw, rng = ImageDraw.Draw(picture), np.random.default_rng(seed)
+    draw.rectangle((0, 0, 640, 30), fill=(30, 70, 120))
+    draw.text((14, 7), "Harbour Board: the year in review", font=ImageFont.load_default(15), fill="white")
+    draw.text((14, 340), "Internal use only", font=ImageFont.load_default(11), fill=(120, 120, 120))
+    draw.text((30, 48), title, font=ImageFont.load_default(26), fill=ink)
+    for at, line in enumerate(lines):
+        draw.text((40, 100 + 34 * at), line, font=ImageFont.load_default(18), fill=ink)
+    if seed:
+        draw.line((80, 90, 80, 310, 560, 310), fill=ink)
+        for at, high in enumerate(rng.uniform(20, 200, 6)):
+            draw.rectangle((100 + 74 * at, 310 - high, 150 + 74 * at, 309), fill=(70, 130, 180))
+    return np.asarray(picture)
+
+
 def film(path: Path, frames: Sequence[Pixels], *, codec: str = "libx264", times: Sequence[float] = (),
          more: Sequence[Sequence[Pixels]] = (), sound_s: float = 0.0, change: Callable[[Any], None] | None = None,
          pix_fmt: str = "yuv420p", tags: dict[str, str] | None = None) -> Path:  # fmt: skip

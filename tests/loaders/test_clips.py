@@ -74,6 +74,7 @@ def test_pictures_are_copied_where_both_bounds_allow_it(talk: Path) -> None:
     assert spans.copied(spans.Cut(talk, 0, 4, 0.0), video, 1000) is None  # too large
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -94,6 +95,7 @@ def test_other_codecs_and_containers_are_encoded_anew(tmp_path: Path, name: str,
     assert read.streams["video"] == "h264"
 
 
+@pytest.mark.integration
 def test_ntsc_and_a_transport_stream_that_starts_late(tmp_path: Path) -> None:
     path = write(tmp_path / "ntsc.mp4", 4, fps=NTSC)
     read = Read(clip(path, round(float(40 / NTSC), 3), round(float(100 / NTSC), 3), media_of(path)).data)
@@ -141,6 +143,7 @@ def _first_frame(data: bytes) -> Image.Image:
         return shown
 
 
+@pytest.mark.integration
 def test_large_pictures_are_scaled_and_stretched_pixels_made_square(tmp_path: Path) -> None:
     path = write(tmp_path / "large.mkv", 0.4, video="mpeg4", size=(1920, 1080))
     assert _first_frame(clip(path, 0.1, 0.3, media_of(path)).data).size == (1280, 720)
@@ -200,6 +203,7 @@ def test_a_moment_becomes_something_that_plays(talk: Path) -> None:
     assert 0.05 < Read(clip(talk, 3, 3, media_of(talk)).data).seconds < 0.2
 
 
+@pytest.mark.integration
 def test_without_the_usual_encoders_it_is_webm(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "_has_encoder", lambda name: name in ("libvpx", "libopus"))
     made = clip(talk, 1.2, 2.8, media_of(talk))
@@ -212,6 +216,7 @@ def test_without_the_usual_encoders_it_is_webm(talk: Path, monkeypatch: pytest.M
         clip(talk, 1.2, 2.8, media_of(talk))
 
 
+@pytest.mark.integration
 def test_only_the_part_around_a_clip_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "long.mp4", 30, sound="")
     media = media_of(path)
@@ -239,6 +244,7 @@ def test_what_cannot_be_cut_says_why(talk: Path, tmp_path: Path) -> None:
         frame(song, 1, media_of(song))
 
 
+@pytest.mark.integration
 def test_a_file_that_breaks_off_gives_what_is_left(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.mkv", 6)
     cut = tmp_path / "cut.mkv"

@@ -33,7 +33,11 @@ def picture(scene: Scene) -> Pixels:
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.mp4", "libx264"), ("a.mkv", "mpeg4"), pytest.param("a.webm", "libvpx", marks=pytest.mark.integration)],
+    [
+        ("a.mp4", "libx264"),
+        pytest.param("a.mkv", "mpeg4", marks=pytest.mark.integration),
+        pytest.param("a.webm", "libvpx", marks=pytest.mark.integration),
+    ],
 )
 def test_hard_cuts_are_found_to_the_frame(tmp_path: Path, name: str, codec: str) -> None:
     path = film(tmp_path / name, [*shot(1, 1.6), *shot(2, 2.0, pan=1.5), *shot(3, 1.4)], codec=codec)
@@ -47,7 +51,7 @@ def test_hard_cuts_are_found_to_the_frame(tmp_path: Path, name: str, codec: str)
             assert np.abs(picture(scene) - wanted).mean() < 12
 
 
-@pytest.mark.parametrize("frames", [12, 25])
+@pytest.mark.parametrize("frames", [12, pytest.param(25, marks=pytest.mark.integration)])
 def test_a_dissolve_is_one_cut_in_its_middle_and_no_picture_is_taken_from_it(tmp_path: Path, frames: int) -> None:
     path = film(tmp_path / "a.mp4", dissolved(shot(4, 3.0), shot(5, 3.0), frames))
     found = scenes(path)
@@ -85,6 +89,7 @@ def test_scenes_between_black_bars_are_told_apart(tmp_path: Path) -> None:
     assert len(scenes(path)) == 2
 
 
+@pytest.mark.integration
 def test_long_scenes_are_cut_at_whole_frames(tmp_path: Path) -> None:
     found = scenes(film(tmp_path / "a.mp4", shot(11, 5.0)), longest=2.0)
     assert [round(s.start_s, 2) for s in found] == [0, 2, 4]
@@ -104,6 +109,7 @@ def test_one_frame_is_a_scene(tmp_path: Path) -> None:
     assert 0 < scene.end_s <= 0.05
 
 
+@pytest.mark.integration
 def test_finding_may_begin_at_any_scene(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", [*shot(17, 2.0), *shot(18, 2.0), *shot(19, 2.0)])
     finder = SceneFinder(opened(path), None, 60, 320)
@@ -111,6 +117,7 @@ def test_finding_may_begin_at_any_scene(tmp_path: Path) -> None:
     assert [(s.start_s, s.end_s, s.at_s) for s in later] == [(s.start_s, s.end_s, s.at_s) for s in scenes(path)[1:]]
 
 
+@pytest.mark.integration
 def test_text_is_read_once_for_each_stable_text(tmp_path: Path) -> None:
     reads = []
 
@@ -133,6 +140,7 @@ def test_text_is_read_once_for_each_stable_text(tmp_path: Path) -> None:
     assert len(reads) <= 4
 
 
+@pytest.mark.integration
 def test_lines_that_are_added_to_a_slide_are_found(tmp_path: Path) -> None:
     paper = np.full((180, 320, 3), 245, np.uint8)
     lines = ("Results of the year", "Revenue grew", "Costs fell")
@@ -143,6 +151,7 @@ def test_lines_that_are_added_to_a_slide_are_found(tmp_path: Path) -> None:
     assert {line.end_s for line in scene.texts} == {6.0}
 
 
+@pytest.mark.integration
 def test_pictures_at_intervals_and_key_pictures(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", [*shot(21, 3.0), *shot(22, 9.0)])
 

@@ -86,6 +86,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film(tmp_path_factory.mktemp("films") / "My first film.mp4", frames, sound_s=6.0)
 
 
+@pytest.mark.integration
 def test_scenes_are_picture_nodes_with_times_text_and_an_asset(two: Path, tmp_path: Path) -> None:
     items = load(two, Tools(ocr=RapidOcr(), assets=Assets(tmp_path)))
     first, second = scenes(items)
@@ -101,6 +102,7 @@ def test_scenes_are_picture_nodes_with_times_text_and_an_asset(two: Path, tmp_pa
         assert {"at_s", "words", "said", "asset"}.isdisjoint(node.get_metadata_str())
 
 
+@pytest.mark.integration
 def test_only_one_of_the_scenes_without_words_goes_by_the_name_of_the_file(tmp_path: Path) -> None:
     path = film(tmp_path / "holiday.mp4", [*shot(1, 1.5), *shot(2, 1.5), *shot(3, 1.5)])
     nodes = scenes(load(path))
@@ -172,6 +174,7 @@ def test_a_rotated_film_is_shown_upright(two: Path, tmp_path: Path) -> None:
     assert size(VideoLoader().picture(local_file(path), Evidence.of(node)).data) == (180, 320)
 
 
+@pytest.mark.integration
 def test_of_several_films_one_is_read_and_others_by_option(tmp_path: Path) -> None:
     large = [np.repeat(np.repeat(frame, 2, 0), 2, 1) for frame in shot(2, 2.0)]
     path = film(tmp_path / "a.mp4", [*shot(1, 1.0), *shot(3, 1.0)], more=[large])
@@ -196,6 +199,7 @@ def test_a_film_without_pictures_is_read_as_sound(tmp_path: Path) -> None:
     assert [i.metadata["kind"] for i in items if isinstance(i, TextNode)] == ["speech"]
 
 
+@pytest.mark.integration
 def test_a_killed_run_goes_on_after_its_finished_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reel, "PART_S", 2.0)
     path = film(tmp_path / "a.mp4", [frame for seed in range(1, 6) for frame in shot(seed, 1.4)])
@@ -223,6 +227,7 @@ def test_pictures_beyond_the_limit_are_refused_undecoded(two: Path) -> None:
     assert any(isinstance(i, TextNode) and i.metadata["kind"] == "speech" for i in items)
 
 
+@pytest.mark.integration
 def test_a_film_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
     whole = film(tmp_path / "whole.mkv", [*shot(1, 4.0), *shot(2, 4.0)])
     path = tmp_path / "cut.mkv"
@@ -232,6 +237,7 @@ def test_a_film_cut_off_is_read_up_to_there(tmp_path: Path) -> None:
     assert "cut off or damaged" in faults(items)
 
 
+@pytest.mark.integration
 def test_damaged_pictures_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     path = film(
         tmp_path / "a.mp4", [*shot(1, 3.0), *shot(2, 3.0)], change=lambda s: setattr(s.codec_context, "gop_size", 12)

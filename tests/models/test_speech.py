@@ -43,6 +43,7 @@ def spoken(corpus: Path, name: str) -> Sound:
     return np.concatenate([block.sound for block in blocks])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "sound",
     [np.zeros(10 * SECOND, np.float32), noise(10, 1e-4), noise(10, 0.05), noise(10, 0.3), beeps(10), music(20)],
@@ -52,6 +53,7 @@ def test_where_nobody_speaks_nothing_is_heard(whisper: Whisper, sound: Sound) ->
     assert whisper.transcribe(sound) == []
 
 
+@pytest.mark.integration
 def test_words_and_times_of_real_speech(whisper: Whisper, corpus: Path) -> None:
     said = spoken(corpus, "audio/dialog_a.mp3")[: 12 * SECOND]
     found = whisper.transcribe(said)
@@ -65,11 +67,13 @@ def test_words_and_times_of_real_speech(whisper: Whisper, corpus: Path) -> None:
     assert all(segment.language == "en" and 0.3 < segment.score <= 1 for segment in found)
 
 
+@pytest.mark.integration
 def test_quiet_speech_is_heard(whisper: Whisper, corpus: Path) -> None:
     said = spoken(corpus, "audio/dialog_a.mp3")[: 12 * SECOND] * 0.01
     assert "Maria Smith" in " ".join(segment.text for segment in whisper.transcribe(said.astype(np.float32)))
 
 
+@pytest.mark.integration
 def test_speech_between_silence_has_its_own_times(whisper: Whisper, corpus: Path) -> None:
     said = spoken(corpus, "audio/dialog_a.mp3")[: 5 * SECOND]
     gap = np.zeros(20 * SECOND, np.float32)

@@ -192,6 +192,7 @@ def test_each_scene_links_to_its_slide(filmed: tuple[Stage, Path, Path]) -> None
     assert all(stage.moments(other, n) == [] for n in range(1, 6))
 
 
+@pytest.mark.integration
 def test_speech_names_what_is_shown_meanwhile(filmed: tuple[Stage, Path, Path]) -> None:
     """The edge of a moment does not count."""
     stage, *_ = filmed
@@ -212,6 +213,7 @@ def test_a_deck_that_is_not_indexed_links_to_nothing(stage: Stage) -> None:
     assert [stage.shown("talk.mp4", 10.0 * i, 10.0 * i + 10) for i in range(3)] == [[], [], []]
 
 
+@pytest.mark.integration
 def test_only_what_changed_is_compared(filmed: tuple[Stage, Path, Path]) -> None:
     """A new deck with each recording, a changed recording with each deck, nothing twice."""
     stage, shown, _ = filmed
@@ -227,6 +229,7 @@ def test_only_what_changed_is_compared(filmed: tuple[Stage, Path, Path]) -> None
     assert stage.moments(shown, 4) == [("talk.mp4", 0.0, 10.0)]
 
 
+@pytest.mark.integration
 def test_links_go_with_either_side(filmed: tuple[Stage, Path, Path]) -> None:
     """At once for readers; what was kept goes with the next run."""
     stage, shown, _ = filmed
@@ -244,6 +247,7 @@ def test_links_go_with_either_side(filmed: tuple[Stage, Path, Path]) -> None:
     assert stage.moments(shown, 1) == []
 
 
+@pytest.mark.integration
 def test_another_process_sees_links(filmed: tuple[Stage, Path, Path]) -> None:
     stage, shown, _ = filmed
     stage.link()
@@ -255,6 +259,7 @@ def test_another_process_sees_links(filmed: tuple[Stage, Path, Path]) -> None:
     assert 0.5 <= link.score <= 1
 
 
+@pytest.mark.integration
 def test_links_go_along_to_another_store(filmed: tuple[Stage, Path, Path], tmp_path: Path) -> None:
     stage, shown, _ = filmed
     stage.link()
