@@ -58,7 +58,7 @@ class Extractive(Synthesizer):
         store: Supplied by the pipeline: term statistics and stored unit vectors.
         encoder: Supplied by the pipeline: the embedder of the stored unit vectors.
         answer_from: Least support of an answer. On the development set .35 answers 84 % (index of 70 nodes) to 90 %
-            (2,700 nodes) of the natural questions that have an answer, and declines 55 to 71 % of hard near misses
+            (2,700 nodes) of the natural questions that have an answer, and declines 57 to 71 % of hard near misses
             and 97 % of questions off topic; .5 answers 76 to 85 % and declines 70 to 82 % of near misses.
         closest_from: Least support of passages worth naming when there is no answer.
         quotes: Most passages quoted.

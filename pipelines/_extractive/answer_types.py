@@ -14,7 +14,8 @@ _MONTH = (
 )
 _NUMBER = r"\d[\d,]*(?:\.\d+)?"
 _NUMBER_WORD = (
-    r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fifteen|twenty|thirty|forty|"
+    r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|"
+    r"fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|"
     r"fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|dozen|once|twice|single|both|half|several)\b"
 )
 _NUMBER_OR_WORD = rf"(?:{_NUMBER}|{_NUMBER_WORD})"
@@ -28,14 +29,28 @@ _CALENDAR = (
 )
 _CAPITALISED = rf"{_CALENDAR}[A-Z][\w'’-]+"
 
+_AUXILIARY = r"(?:is|are|was|were|did|does|do|will|would|has|have|had|can|could|should|must|may)"
+
+
+def _asks(word: str) -> str:
+    """Of "when": in "When did ..." and "tell me when it closed", but not in "what do you do when it closes"."""
+    return (
+        rf"\b{word} {_AUXILIARY}\b|\b(?:by|since|until|from) {word}\b|"
+        rf"^(?!.*\b(?:what|which|who|whom|whose|why|how)\b).*\b{word}\b"
+    )
+
+
 # In order: the first pattern that a question matches decides.
 _ASKED: dict[AnswerType, str] = {
     "percent": r"\b(?:what|which) (?:percent|share|proportion|fraction)|percentage|per cent|how many percent",
     "year": r"\b(?:what|which) year\b",
-    "date": (r"\bwhen\b|\b(?:what|which) (?:date|day|month)\b|\b(?:by|until|since|at|on) what (?:date|time|day)\b"),
+    "date": (
+        rf"{_asks('when')}|\b(?:what|which) (?:date|day|month)\b|"
+        r"\bwhat(?:['’]s| is| was) [^?]*\bdate\b|\b(?:by|until|since|at|on|to) what (?:date|time|day)\b"
+    ),
     "number": r"\bhow many\b|\b(?:what|which) (?:number|count)\b|\bhow often\b|\bpopulation\b",
     "money": (
-        r"how much (?:is|was|did|does|do|will|would|are|were|has|have|money)[^?]*"
+        r"how much money|how much (?:is|was|did|does|do|will|would|are|were|has|have|money)[^?]*"
         r"(?:cost|pay|paid|price|charge|spend|spent|worth|owe)|"
         r"\b(?:price|cost|fee|salary|amount due|revenue|total due|subtotal|budget)\b"
     ),
@@ -57,15 +72,24 @@ _ASKED: dict[AnswerType, str] = {
         r"contractor|architect|painter|museum|team|club|bank|vendor)s?\b"
     ),
     "place": (
-        r"\bwhere\b|\b(?:what|which) (?:city|country|town|place|state|county|district|region|directory|file|location)\b"
+        rf"{_asks('where')}|"
+        r"\b(?:what|which) (?:city|country|town|place|state|county|district|region|directory|file|location)\b"
     ),
     "reason": r"\bwhy\b|\bwhat (?:caused?|causes|prompted|led to|is the reason|was the reason)\b",
 }
 _ASKS = tuple((kind, re.compile(pattern)) for kind, pattern in _ASKED.items())
 
+_ORDINAL = (
+    r"(?:\d{1,2}(?:st|nd|rd|th)?|"
+    r"(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|"
+    r"tenth|eleventh|twelfth|(?:thir|four|fif|six|seven|eigh|nine)teenth|twentieth|thirtieth)"
+)
 _DAY = (
-    rf"\b{_MONTH}\.?\s+\d{{1,2}}\b|\b\d{{1,2}}(?:st|nd|rd|th)?\s+{_MONTH}\b|"
-    r"\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|\b\d{4}-\d\d-\d\d\b|\b\d{1,2}:\d\d\b"
+    rf"\b{_MONTH}\.?\s+(?:the\s+)?{_ORDINAL}\b|\b{_ORDINAL}\s+(?:of\s+)?{_MONTH}\b|"
+    r"\b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b|\b\d{4}-\d\d-\d\d\b|\b\d{1,2}:\d\d\b|"
+    r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b|"
+    rf"\b(?:in|by|since|until|before|after|every|each|last|next|early|late)\s+{_MONTH}\b|"
+    rf"\b(?:\d{{1,2}}(?:[.:]\d\d)?|{_NUMBER_WORD})\s*(?:[ap]\.?m\b|o['’]clock\b)|\b(?:noon|midday|midnight)\b"
 )
 
 
@@ -76,7 +100,7 @@ def _measure(units: str) -> re.Pattern[str]:
 _OFFERS: dict[AnswerType, re.Pattern[str]] = {
     "date": re.compile(rf"(?i){_YEAR}|{_DAY}"),
     "year": re.compile(_YEAR),
-    "percent": re.compile(rf"(?i){_NUMBER}\s*(?:%|percent|per cent|pct)"),
+    "percent": re.compile(rf"(?i){_NUMBER_OR_WORD}\s*(?:%|percent|per cent|pct)"),
     "money": re.compile(
         rf"(?i)[$€£¥]\s*{_NUMBER}|{_NUMBER_OR_WORD}\s*(?:dollars?|euros?|pounds?|usd|eur|gbp|chf|million|billion|cents)\b|"
         r"(?<![\w.])\d{1,3}(?:,\d{3})+(?![\w.])|(?<![\w.])\d[\d,]*\.\d\d(?![\w.])"

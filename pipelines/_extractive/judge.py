@@ -14,6 +14,7 @@ from sensorium.pipelines._extractive.terms import Match
 
 # Context: what the surroundings of a sentence are worth for a term that it lacks itself.
 LEAD, PREVIOUS, NEXT, ELSEWHERE, NUMBER_ELSEWHERE = 0.9, 0.8, 0.6, 0.5, 0.3
+ANSWER = 0.9  # what the words of a question are worth to its answer
 _REFERENCE = re.compile(r"ISBN|\bpp\. ?\d|\bProc\b|https?://|ftp://|\bet al\b|^\W*[\"“\[]|doi[:.]|@|\bvol\.")
 
 
@@ -25,7 +26,7 @@ def candidates(passage: Passage, vectors: NDArray[np.float32], question: NDArray
         vectors: For each unit its unit vector, shape (m, d).
         question: Unit vector of the question, shape (d,).
     """
-    cosines = vectors @ question
+    cosines = _with_questions(passage, vectors @ question)
     readers = {id(table): TableReader(passage, table) for table in passage.tables}
     for i, unit in enumerate(passage.units):
         if unit.kind == "row" and unit.start in passage.rows:
@@ -35,11 +36,22 @@ def candidates(passage: Passage, vectors: NDArray[np.float32], question: NDArray
             yield _sentence(passage, i, float(cosines[i]), vectors[i])
 
 
+def _with_questions(passage: Passage, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What answers a question ("Your number? - It is 4471.") is nearly as near as the question."""
+    near = cosines.copy()
+    for i in range(1, len(passage.units)):
+        if passage.answers(i):
+            near[i] = max(near[i], ANSWER * cosines[i - 1])
+    return near
+
+
 def _sentence(passage: Passage, i: int, cosine: float, vector: NDArray[np.float32]) -> Candidate:
     asked, unit = passage.asked, passage.units[i]
     own = passage.in_units[i]
+    if passage.answers(i):
+        own = np.maximum(own, ANSWER * passage.in_units[i - 1])
     text = sentence_text(passage, unit)
-    near = np.max(list(_neighbourhood(passage, i)), axis=0)
+    near = np.max([own, *_neighbourhood(passage, i)], axis=0)
     elsewhere = np.where(asked.terms.numbers, NUMBER_ELSEWHERE, ELSEWHERE) * passage.in_text
     context = np.max([near, elsewhere, passage.in_document], axis=0)
     features = Features(
@@ -56,7 +68,6 @@ def _sentence(passage: Passage, i: int, cosine: float, vector: NDArray[np.float3
 
 def _neighbourhood(passage: Passage, i: int) -> Iterator[Match]:
     asked, own = passage.asked, passage.in_units
-    yield own[i]
     yield passage.in_heading
     lead = passage.lead(passage.units[i])
     if lead:

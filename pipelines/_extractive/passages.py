@@ -21,6 +21,16 @@ OFTEN = 4
 IN_DOCUMENT_OFTEN, IN_DOCUMENT = 0.75, 0.4
 NUMBER_IN_DOCUMENT_OFTEN, NUMBER_IN_DOCUMENT = 0.5, 0.0
 
+FORM_WORD = 0.6  # "the screen", of a text on one
+_HEADS = ("title", "section", "caption", "speaker")
+_SAID = "recording call talk speech speaker narrator narration narrated voice conversation say said tell heard spoken"
+_SHOWN = "screen text caption shown displayed seen visible written burnt burned"
+_FORMS = {
+    "speech": _SAID, "caption": _SAID, "scene": _SHOWN, "frame": _SHOWN,
+    "audio": "recording audio clip", "video": "recording video clip film movie footage",
+}  # fmt: skip
+"""Words of questions for the form of what is said or shown in a recording."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -60,15 +70,24 @@ class Passage:
 
     @cached_property
     def heading(self) -> str:
-        """Title, section path, caption and file name."""
+        """Title, section path, caption, speaker and file name."""
         data = self.hit.node.metadata
         name = PurePosixPath(str(data.get("source", ""))).stem.replace("_", " ").replace("-", " ")
-        return ". ".join(filter(None, (*(str(data.get(k, "")) for k in ("title", "section", "caption")), name)))
+        return ". ".join(filter(None, (*(str(data.get(k, "")) for k in _HEADS), name)))
 
     @cached_property
     def in_heading(self) -> Match:
-        """What the heading covers."""
-        return self.asked.terms.match(self.heading)
+        """What the heading covers, and the form of a recording: "the screen" is where its text stands."""
+        media = str(self.hit.node.metadata.get("media_type", "")).partition("/")[0]
+        form = " ".join(filter(None, (_FORMS.get(self.kind), _FORMS.get(media))))
+        return np.maximum(self.asked.terms.match(self.heading), FORM_WORD * self.asked.terms.match(form))
+
+    def answers(self, i: int) -> bool:
+        """Whether a unit follows a question, and is none."""
+        if not 0 < i < len(self.units):
+            return False
+        before, unit = self.units[i - 1], self.units[i]
+        return self.text[before.start : before.end].endswith("?") and not self.text[unit.start : unit.end].endswith("?")
 
     @cached_property
     def in_text(self) -> Match:

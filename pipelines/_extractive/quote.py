@@ -1,5 +1,6 @@
 """The words that are quoted: a sentence with the neighbour that completes it, or the cell with its label."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from sensorium.pipelines._extractive.tables import Row, Table
 GAP = " … "
 NEXT_PREFERRED = 0.5  # say of the next sentence when the kind of thing asked for is still missing
 ANNOUNCED = 10  # "just run:" is nothing without what follows
+SAME_MATTER = 0.25  # of an open question, in the next sentence: it goes on about it
+LEAST_GAIN = 0.1  # of a question's weights
+_STOPPED = re.compile(r"[.!?:;][\"”’)\]]*$")
+_LEANS = re.compile(r"[a-z]|(?:It|He|She|They|This|That|These|Those|His|Her|Their|Its|But|So|And|Then|Here|There)\b")
 LINE_KINDS = frozenset({"slide", "ocr", "figure", "page", "scene", "frame"})
 LINES = 3  # neighbours of a line on a slide or in a picture
 
@@ -74,8 +79,11 @@ def quotes(chosen: Iterable[Candidate], longest: int) -> list[Quoted]:
 
 
 def rival(found: Iterable[Candidate], quoted: Sequence[Quoted]) -> Candidate | None:
-    """The first candidate whose words are not quoted, here or from another place."""
+    """The first candidate whose words neither are quoted, here or from another place, nor stand beside the best."""
     said = {_unit_text(q.best, unit) for q in quoted for unit in q.units}
+    for best in (q.best for q in quoted if q.best.cell is None):
+        beside = range(max(0, best.index - 1), min(len(best.passage.units), best.index + 2))
+        said |= {_unit_text(best, unit) for unit in beside if best.passage.units[unit].kind == "sentence"}
     return next((c for c in found if _unit_text(c, c.index) not in said), None)
 
 
@@ -132,28 +140,50 @@ def clip(text: str, longest: int) -> str:
 
 
 def _window(candidate: Candidate, longest: int) -> range:
-    """Between short lines more neighbours are taken in."""
+    """The sentence and the neighbours that bring something; between short lines those around it, which belong to it."""
     passage, i = candidate.passage, candidate.index
     first = last = i
     length = len(sentence_text(passage, candidate.unit))
-    steps = LINES if passage.kind in LINE_KINDS else 1
-    wants_next = bool(passage.asked.kind) and candidate.features.answer_type == 0
-    for _ in range(steps):
-        for _, j in sorted(_neighbours(passage, i, first, last, wants_next), reverse=True):
+    lines = passage.kind in LINE_KINDS
+    for _ in range(LINES if lines else 2):
+        for _, j in sorted(_neighbours(candidate, first, last), reverse=True):
             added = len(sentence_text(passage, passage.units[j])) + 1
             if length + added <= longest:
                 first, last, length = min(first, j), max(last, j), length + added
-                if steps > 1:
-                    break
+                break
     return range(first, last + 1)
 
 
-def _neighbours(passage: Passage, i: int, first: int, last: int, wants_next: bool) -> list[tuple[float, int]]:
-    weights, covered = passage.asked.terms.weights, passage.in_units
-    announces = passage.text[passage.units[i].start : passage.units[i].end].endswith(":")
+def _neighbours(candidate: Candidate, first: int, last: int) -> list[tuple[float, int]]:
+    """The units before and behind a quote, each with what it brings."""
+    passage, i = candidate.passage, candidate.index
+    covered = passage.in_units
+    said = np.max(covered[first : last + 1], axis=0)
     found = []
-    for j, bonus in ((first - 1, 0.02), (last + 1, NEXT_PREFERRED if wants_next or announces else 0.01)):
-        if 0 <= j < len(covered) and passage.units[j].kind == "sentence":
-            gain = float(weights @ np.maximum(0, covered[j] - covered[i]))
-            found.append((gain + bonus * (ANNOUNCED if announces else 1), j))
+    for j, step, bonus in ((first - 1, -1, 0.02), (last + 1, 1, 0.01)):
+        if 0 <= j < len(covered) and passage.units[j].kind == "sentence" and abs(j - i) <= _reach(passage):
+            gain = float(passage.asked.terms.weights @ np.maximum(0, covered[j] - said))
+            gain += _needed(candidate, j, step)
+            if gain > LEAST_GAIN or passage.kind in LINE_KINDS:
+                found.append((gain + bonus, j))
     return found
+
+
+def _reach(passage: Passage) -> int:
+    return LINES if passage.kind in LINE_KINDS else 1
+
+
+def _needed(candidate: Candidate, j: int, step: int) -> float:
+    """How much a sentence needs its neighbour: it announces it, asks or answers it, or is no whole sentence."""
+    passage, i = candidate.passage, candidate.index
+    text = sentence_text(passage, candidate.unit)
+    if step > 0:
+        if text.endswith(":"):
+            return ANNOUNCED
+        if passage.answers(j) and j == i + 1:
+            return NEXT_PREFERRED
+        wanted = bool(passage.asked.kind) and candidate.features.answer_type == 0
+        leans = _LEANS.match(sentence_text(passage, passage.units[j]))
+        explains = passage.asked.kind is None and passage.asked.terms.share(passage.in_units[j]) >= SAME_MATTER
+        return NEXT_PREFERRED if wanted or leans or explains or not _STOPPED.search(text) else 0.0
+    return NEXT_PREFERRED if (passage.answers(i) and j == i - 1) or _LEANS.match(text) else 0.0

@@ -10,6 +10,8 @@ from sensorium.pipelines._extractive.answer_types import offered
 from sensorium.pipelines._extractive.features import Candidate
 
 WIDEST_MARGIN = 4.0
+MOST_PARAPHRASE = 0.12
+HALF = 0.5  # a question without most of its words is unlike anything, which is no sign of a paraphrase
 LACKING = 0.5  # a term covered less than this is missing
 
 
@@ -26,7 +28,8 @@ class Signs(NamedTuple):
         no_column: For a table: how badly any column header fits.
         no_type: The kind of thing asked for is not there.
         paraphrase: What the likeness of question and unit owes to the words that the unit lacks: above 0 where it
-            says them in other words, below where it is about something else. (One more run of the embedder.)
+            says them in other words, below where it is about something else. At most .12, less where not even half of
+            the question is covered. (One more run of the embedder.)
     """
 
     margin: float
@@ -67,7 +70,7 @@ def signs(best: Candidate, rival: Candidate | None, quoted: str, paraphrase: flo
         missing_asked=float(1 - best.near[terms.asked].max()) if terms.asked else 0.0,
         no_column=1 - best.cell.certainty if best.cell else 0.0,
         no_type=_no_type(best, quoted),
-        paraphrase=paraphrase,
+        paraphrase=min(paraphrase, MOST_PARAPHRASE * min(1.0, best.features.context / HALF)),
     )
 
 

@@ -56,6 +56,8 @@ attend participate participant|estimate forecast expect predict|propose plan|rep
 problem issue|borrow lend loan|road street highway|teacher instructor|student pupil
 suggest recommend advise should|danger risk hazard|kill death die|injury injure hurt|injured injury|remain left
 complete finish|warn warning caution|measure measurement
+fps frame|fps rate|kbps bitrate|mbps bitrate|hz frequency|khz frequency|mhz frequency|ghz frequency
+volt voltage|watt wattage|watt power|amp amperage|ampere amperage|ampere current|pixel resolution|px resolution
 """
 
 

@@ -26,19 +26,26 @@ _DOCUMENTS = (
     "document report section slide slides deck presentation paper article entry study notice bulletin manual handbook "
     "guide guidelines book chapter minutes memo brochure leaflet invoice receipt form letter email scan screenshot "
     "figure fig table chart graph diagram page picture image photo video recording audio transcript speech talk "
-    "interview lecture podcast spreadsheet sheet statement survey review overview summary website webpage text file"
+    "interview lecture podcast spreadsheet sheet statement survey review overview summary website webpage text file "
+    "narration voiceover commentary soundtrack audiobook broadcast webinar footage clip film movie documentary episode "
+    "subtitle caption captions"
 ).split()
+# Where something is said or shown, in a question's locator; elsewhere they may well be the matter.
+_OCCASIONS = "call phone conversation dialogue meeting session screen display voice-over".split()
 _META = frozenset(
     analyse(word)[1]
     for word in (
         "according listed list show shows shown name named called call give gives given state stated tell mention "
         "mentioned describe described say says said use used uses using kind type number amount value speaker author "
         "exactly approximately roughly mean means please know find get gets make makes made come comes take takes go "
-        "goes look happen happened become became need needed want time scanned".split()
+        "goes look happen happened become became need needed want time scanned "
+        "narrator presenter caller interviewer moderator commentator displayed seen visible heard hear spoken speak "
+        "burnt burned onscreen".split()
         + _DOCUMENTS
     )
 )
-_NOUNS = "|".join(sorted(_DOCUMENTS, key=len, reverse=True))
+_NOUNS = "|".join(sorted(_DOCUMENTS + _OCCASIONS, key=len, reverse=True))
+_MADE = "said|heard|told|explained|mentioned|stated|shown|seen|displayed|described|given|reported|listed"
 _LOCATORS = (
     re.compile(
         r"^(?:in|on|at|from|per|within|for|according to|looking at|based on|as (?:stated|shown|described) (?:in|by))"
@@ -46,10 +53,18 @@ _LOCATORS = (
         re.IGNORECASE,
     ),
     re.compile(
-        r"\s(?:according to|as (?:stated|shown|described|given|reported|listed) (?:in|by))\b[^?]*\??$", re.IGNORECASE
+        rf"\s(?:according to|as (?:{_MADE}) (?:in|by|on)|"
+        r"as [^,?]{3,40} (?:says?|said|tells?|told|explain(?:s|ed)|describe[sd]|puts? it))\b[^?]*\??$",
+        re.IGNORECASE,
     ),
     re.compile(
-        rf"\s(?:in|on|from|of) (?:the|this|that|these|those|an?|[\w-]+['’]s)\s(?:[^,?]{{0,60}}\s)?(?:{_NOUNS})\b"
+        rf"\s(?:{_MADE}|visible|audible|named|written|spoken|appear(?:s|ing)?|burn(?:t|ed)) "
+        rf"(?:in|on|into|at|during|by) (?:(?:the|this|that|an?)\s)?(?:[\w-]+\s){{0,4}}?(?:{_NOUNS})\b",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        rf"\s(?:in|on|from|of|during|into) (?:the|this|that|these|those|an?|[\w-]+['’]s)\s"
+        rf"(?:[^,?]{{0,60}}\s)?(?:{_NOUNS})\b"
         r"(?:\s(?:of|on|about|by|from|for)\b[^?]{0,80})?\s*\?*$",
         re.IGNORECASE,
     ),
