@@ -95,10 +95,6 @@ class Term:
     acronym: bool
     df: int
 
-    def shares_stem(self, word: str) -> bool:
-        """Whether the term begins a word, or the word the term."""
-        return word.startswith(self.folded) or self.folded.startswith(word)
-
 
 class Terms:
     """The terms of a question with their weights.
@@ -116,6 +112,9 @@ class Terms:
         self._index = {t.term: i for i, t in enumerate(self.terms)}
         self._matches: dict[str, Match] = {}
         self._worths: dict[tuple[str, str], tuple[tuple[int, float], ...]] = {}
+        self._known = _known(self.terms)
+        stems = ((i, t.folded) for i, t in enumerate(self.terms) if not t.number)
+        self._stems = [(i, stem) for i, stem in stems if len(stem) >= STEM_LETTERS]
         self._acronyms = [(i, t.folded.upper()) for i, t in enumerate(self.terms) if t.acronym]
         self.asked = [self._index[term] for term in asked if term in self._index]
 
@@ -180,26 +179,32 @@ class Terms:
         """What one word covers: positions of terms and how well. Few words of a text cover anything."""
         key = token.term, token.folded
         if key not in self._worths:
-            worths = ((i, _worth(term, *key)) for i, term in enumerate(self.terms))
-            self._worths[key] = tuple((i, worth) for i, worth in worths if worth)
+            found = dict(self._known.get(token.term, ()))
+            if len(token.folded) >= STEM_LETTERS:
+                self._add_stems(token.folded, found)
+            self._worths[key] = tuple(found.items())
         return self._worths[key]
 
+    def _add_stems(self, folded: str, found: dict[int, float]) -> None:
+        """A word that a term begins, that begins a term, or that holds one: OCR loses blanks ("oftheremaining")."""
+        for i, stem in self._stems:
+            if folded.startswith(stem) or stem.startswith(folded):
+                found[i] = max(PREFIX, found.get(i, 0.0))
+            elif stem in folded and len(folded) > len(stem) + 3:
+                found[i] = max(INSIDE, found.get(i, 0.0))
 
-def _worth(term: Term, word: str, folded: str) -> float:
-    """How well a word covers a term: the same, a form of it, a prefix, a part, a synonym."""
-    if term.term == word:
-        return SAME
-    if word in forms().get(term.term, ()):
-        return FORM
-    if term.number:
-        return 0.0
-    if len(term.folded) >= STEM_LETTERS and len(folded) >= STEM_LETTERS:
-        if term.shares_stem(folded):
-            return PREFIX
-        # OCR loses blanks: "oftheremaining".
-        if len(folded) > len(term.folded) + 3 and term.folded in folded:
-            return INSIDE
-    return SYNONYM if not term.specific and word in synonyms().get(term.term, ()) else 0.0
+
+def _known(terms: Sequence[Term]) -> dict[str, dict[int, float]]:
+    """For each word that is a term, a form of it or a synonym: positions of the terms and how well it covers them."""
+    known: dict[str, dict[int, float]] = {}
+    for i, term in enumerate(terms):
+        if not term.number and not term.specific:
+            for word in synonyms().get(term.term, ()):
+                known.setdefault(word, {})[i] = SYNONYM
+        for word in forms().get(term.term, ()):
+            known.setdefault(word, {})[i] = FORM
+        known.setdefault(term.term, {})[i] = SAME
+    return known
 
 
 def question_words(question: str) -> list[str]:
