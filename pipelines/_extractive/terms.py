@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.analysis import Token, analyse, tokens
+from sensorium.analysis import Token, tokens
 from sensorium.pipelines._extractive.synonyms import forms, synonyms
 
 Match = NDArray[np.float64]
@@ -33,17 +33,13 @@ _DOCUMENTS = (
 # Where something is said or shown, in a question's locator; elsewhere they may well be the matter.
 _OCCASIONS = "call phone conversation dialogue meeting session screen display voice-over".split()
 _META = frozenset(
-    analyse(word)[1]
-    for word in (
-        "according listed list show shows shown name named called call give gives given state stated tell mention "
-        "mentioned describe described say says said use used uses using kind type number amount value speaker author "
-        "exactly approximately roughly mean means please know find get gets make makes made come comes take takes go "
-        "goes look happen happened become became need needed want time scanned "
-        "narrator presenter caller interviewer moderator commentator displayed seen visible heard hear spoken speak "
-        "burnt burned onscreen".split()
-        + _DOCUMENTS
-    )
-)
+    "according listed list show shows shown name named called call give gives given state stated tell mention "
+    "mentioned describe described say says said use used uses using kind type number amount value speaker author "
+    "exactly approximately roughly mean means please know find get gets make makes made come comes take takes go "
+    "goes look happen happened become became need needed want time scanned "
+    "narrator presenter caller interviewer moderator commentator displayed seen visible heard hear spoken speak "
+    "burnt burned onscreen".split()
+) | frozenset(_DOCUMENTS)
 _NOUNS = "|".join(sorted(_DOCUMENTS + _OCCASIONS, key=len, reverse=True))
 _MADE = "said|heard|told|explained|mentioned|stated|shown|seen|displayed|described|given|reported|listed"
 _LOCATORS = (
