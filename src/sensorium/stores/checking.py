@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,28 @@ def checked_vectors(
         checked[name] = _checked_space(nodes, values, space, failed)
     refuse(nodes, failed)
     return checked
+
+
+def refuse_strangers(nodes: Sequence[BaseNode], doc_id: str, staged: Container[str]) -> None:
+    """Refuse nodes that cannot be staged: of another source, or of an id that was staged before.
+
+    Args:
+        nodes: A batch.
+        doc_id: The source that is staged.
+        staged: Ids of the batches before.
+
+    Raises:
+        PartialWriteError: with the reason of each.
+    """
+    failed: dict[str, str] = {}
+    seen: set[str] = set()
+    for node in nodes:
+        if node.ref_doc_id != doc_id:
+            failed[node.node_id] = f"it belongs to the source {node.ref_doc_id}, not to {doc_id}"
+        elif node.node_id in staged or node.node_id in seen:
+            failed[node.node_id] = "another node of this id was staged before"
+        seen.add(node.node_id)
+    refuse(nodes, failed)
 
 
 def refuse(nodes: Sequence[BaseNode], failed: Mapping[str, str]) -> None:

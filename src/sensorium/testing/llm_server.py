@@ -16,15 +16,13 @@ import binascii
 import io
 import json
 import re
-import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from sensorium.testing._loopback import Http, Loopback
 
 KEY = "sk-loopback-0123456789abcdef"
 _SOURCE = re.compile(r"^\[(\d+)\] ([^\n]*)\n<source>\n(.*?)\n</source>$", re.MULTILINE | re.DOTALL)
@@ -197,7 +195,7 @@ def echo(request: ChatRequest) -> str:
     return "\n".join(["ANSWERABLE: yes", *lines])
 
 
-class ChatServer:
+class ChatServer(Loopback[ChatRequest, Script]):
     """The server; use it as a context manager.
 
     Attributes:
@@ -206,30 +204,12 @@ class ChatServer:
     """
 
     def __init__(self) -> None:
-        self.requests: list[ChatRequest] = []
+        super().__init__(_Handler, echo)
         self.closed = 0
-        self._script: deque[Script] = deque()
-        self._default: Script = echo
-        self._lock = threading.Lock()
-        self._http = _Http(self)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def base(self) -> str:
-        """What goes into `api_base`."""
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
 
     def llm(self, provider: str = "openai", model: str = "gpt-5-mini", **options: Any) -> dict[str, dict[str, Any]]:
         """The `llm:` option of a configuration that asks this server."""
         return {provider: {"model": model, "api_base": self.base, "api_key": KEY, **options}}
-
-    def script(self, *replies: Script) -> None:
-        """What is replied to the next requests, one each; behind them `echo` (or `always`) goes on."""
-        self._script.extend(replies)
-
-    def always(self, reply: Script) -> None:
-        """What is replied when the script has ended."""
-        self._default = reply
 
     def wait_closed(self, number: int = 1, seconds: float = 5.0) -> bool:
         """Wait until so many streams have been closed by the client."""
@@ -240,9 +220,7 @@ class ChatServer:
 
     def take(self, request: ChatRequest) -> Reply:
         """Record a request and decide on its reply."""
-        with self._lock:
-            self.requests.append(request)
-            step = self._script.popleft() if self._script else self._default
+        step = self.next_answer(request)
         return step(request) if callable(step) else step
 
     def note_closed(self) -> None:
@@ -250,34 +228,9 @@ class ChatServer:
         with self._lock:
             self.closed += 1
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, owner: ChatServer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.owner = owner
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error; anything else is."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Http
+    server: Http
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:

@@ -11,15 +11,14 @@ with SpeechServer() as server:
 
 import io
 import json
-import threading
 import wave
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from sensorium.testing._loopback import Http, Loopback
 
 
 @dataclass(frozen=True)
@@ -68,70 +67,26 @@ def heard(text: str, start_s: float, end_s: float, words: bool = True) -> dict[s
     return {"text": text, "language": "english", "segments": [segment]} | ({"words": times} if words else {})
 
 
-class SpeechServer:
-    """The server; use it as a context manager.
+class SpeechServer(Loopback[SpeechRequest, Answer]):
+    """The server; use it as a context manager. Answers that are bytes are sent as they are.
 
     Attributes:
         requests: Everything that was asked, in order.
     """
 
     def __init__(self) -> None:
-        self.requests: list[SpeechRequest] = []
-        self._script: deque[Answer] = deque()
-        self._default: Answer = heard("Nothing in particular.", 0.0, 1.0)
-        self._lock = threading.Lock()
-        self._http = _Http(self)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-
-    @property
-    def base(self) -> str:
-        """What goes into `base_url`."""
-        return f"http://127.0.0.1:{self._http.server_port}/v1"
-
-    def script(self, *answers: Answer) -> None:
-        """What is answered to the next requests, one each; bytes are sent as they are."""
-        self._script.extend(answers)
-
-    def always(self, answer: Answer) -> None:
-        """What is answered when the script has ended."""
-        self._default = answer
-
-    def take(self, request: SpeechRequest) -> Answer:
-        """Record a request and decide on its answer."""
-        with self._lock:
-            self.requests.append(request)
-            return self._script.popleft() if self._script else self._default
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, owner: SpeechServer) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.owner = owner
+        super().__init__(_Handler, heard("Nothing in particular.", 0.0, 1.0))
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Http
+    server: Http
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
         fields, wav = _form(headers["content-type"], body)
-        self._answer(self.server.owner.take(SpeechRequest(fields, headers, wav)))
+        self._answer(self.server.owner.next_answer(SpeechRequest(fields, headers, wav)))
 
     def _answer(self, answer: Answer) -> None:
         status, after = 200, None

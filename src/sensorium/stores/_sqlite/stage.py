@@ -23,7 +23,7 @@ from sensorium.stores._sqlite.writing import (
     prepare_nodes,
 )
 from sensorium.stores.base import SourceRecord, Stage, Vectors
-from sensorium.stores.checking import refuse
+from sensorium.stores.checking import refuse_strangers
 
 _STAGED = (
     (
@@ -59,7 +59,7 @@ class SqliteStage(Stage):
 
     def add(self, nodes: Sequence[BaseNode], vectors: Vectors) -> None:
         """See `Stage.add`. Nodes without a source are refused, as are ids that were staged before."""
-        self._check_nodes(nodes)
+        refuse_strangers(nodes, self._doc, self._ids)
         prepared = prepare_nodes(nodes, vectors, self._tables)
         with self._lock, translated(self._path), transaction(self._open(), "DEFERRED") as connection:
             first = len(self._ids) + 1
@@ -98,17 +98,6 @@ class SqliteStage(Stage):
         """See `Stage.discard`."""
         with self._lock:
             self._close()
-
-    def _check_nodes(self, nodes: Sequence[BaseNode]) -> None:
-        failed: dict[str, str] = {}
-        seen: set[str] = set()
-        for node in nodes:
-            if node.ref_doc_id != self._doc:
-                failed[node.node_id] = f"it belongs to the source {node.ref_doc_id}, not to {self._doc}"
-            elif node.node_id in self._ids or node.node_id in seen:
-                failed[node.node_id] = "another node of this id was staged before"
-            seen.add(node.node_id)
-        refuse(nodes, failed)
 
     def _check_owners(self, connection: sqlite3.Connection) -> None:
         found = connection.execute(

@@ -17,7 +17,7 @@ from sensorium.stores._weaviate.manifest import Update
 from sensorium.stores._weaviate.parts import Parts
 from sensorium.stores._weaviate.watch import Watch
 from sensorium.stores.base import SourceRecord, Stage, Vectors
-from sensorium.stores.checking import refuse
+from sensorium.stores.checking import refuse_strangers
 
 PARALLEL = 2
 """Batches on their way at once, so that the server always has one to work on."""
@@ -51,7 +51,7 @@ class WeaviateStage(Stage):
 
     def add(self, nodes: Sequence[BaseNode], vectors: Vectors) -> None:
         """See `Stage.add`. Nodes of other sources are refused, as are ids that were staged before."""
-        self._check(nodes)
+        refuse_strangers(nodes, self._doc, self._ids)
         prepared = self._parts.prepare(nodes, vectors)
         with self._lock:
             self._check_open()
@@ -138,17 +138,6 @@ class WeaviateStage(Stage):
             generations.discard(update)
         except UnreachableError:
             generations.leave(update)
-
-    def _check(self, nodes: Sequence[BaseNode]) -> None:
-        failed: dict[str, str] = {}
-        seen: set[str] = set()
-        for node in nodes:
-            if node.ref_doc_id != self._doc:
-                failed[node.node_id] = f"it belongs to the source {node.ref_doc_id}, not to {self._doc}"
-            elif node.node_id in self._ids or node.node_id in seen:
-                failed[node.node_id] = "another node of this id was staged before"
-            seen.add(node.node_id)
-        refuse(nodes, failed)
 
     def _check_counts(self, record: SourceRecord, update: Update) -> None:
         """Compare what is stored with what was added and with what the record says."""
