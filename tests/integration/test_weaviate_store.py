@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.integration.weaviate_case import SPACES, open_store, publish, version
 from sensorium.errors import DataVersionError, SpaceError, StoreError
 from sensorium.stores import STORES
 from sensorium.stores._weaviate import manifest, names, schema
+from sensorium.stores._weaviate.generations import FRESH_S
 from sensorium.stores.base import Scored, Space, Store
 from sensorium.stores.sqlite import SqliteStore
 from sensorium.stores.weaviate import WeaviateStore
@@ -237,15 +239,19 @@ def test_a_newer_format_is_refused(
 
 
 def test_a_second_machine_sees_the_same(weaviate_server: WeaviateServer, collection_name: str) -> None:
-    """Sources, counts and statistics, at once; published updates at the next query."""
+    """Sources at once; nodes, counts and statistics a moment later, and until then all of them as they were."""
     writer, reader = (open_store(weaviate_server, collection_name) for _ in range(2))
     for number in range(1, 4):
         publish(writer, "doc", number)
+        assert versions(writer, "doc") == {number: 60}
+        assert versions(reader, "doc") in ({number - 1: 60} if number > 1 else {}, {number: 60})
+        time.sleep(FRESH_S)
         assert versions(reader, "doc") == {number: 60}
         assert reader.source("doc") == writer.source("doc")
         assert reader.document_frequency(["common"]) == {"common": 60}
         assert list(reader.sources()) == list(writer.sources())
     writer.remove_source("doc")
+    time.sleep(FRESH_S)
     assert reader.count() == 0
     assert reader.search(VectorStoreQuery(query_embedding=[1.0] * 16)) == []
     for store in (writer, reader):

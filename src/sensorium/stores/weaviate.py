@@ -56,6 +56,9 @@ class WeaviateStore(Store, WeaviateVectorStore):
     is bound to one event loop, and a cancelled task would cut off its insert, which leaves nodes that no search
     finds; a thread runs to its end.
 
+    A search sees what this process published at once, and what others published within a quarter of a second; never
+    half of it.
+
     Args:
         data: The data folder; used by the embedded server only.
         spaces: The embedding spaces; `Space.options` as in `_weaviate.spaces`. None takes them as the index has them.
@@ -257,6 +260,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
         """See `Store.delete_nodes`."""
         if node_ids is None and not restricts(filters):
             raise StoreError("delete_nodes needs node ids or filters.", "To delete everything, call clear().")
+        self._parts.generations.read()  # what is there now is what goes
         delete_found(self._parts, self._reader.matching(node_ids, filters, ["kind"]))
 
     def clear(self) -> None:
@@ -325,6 +329,9 @@ class WeaviateStore(Store, WeaviateVectorStore):
             if self._watch is not None:
                 self._watch.close()
             connection.close()
+        searcher = getattr(self, "_searcher", None)
+        if searcher is not None:
+            searcher.close()
         if self._server is not None:
             self._server.stop()
 

@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -28,35 +27,50 @@ from sensorium.stores.base import Space, Vector
 MOST = 10_000
 """QUERY_MAXIMUM_RESULTS: hits of one search and deletes of one request."""
 _PAUSE_S = 0.2
+_IDENTITY = (NODE_ID, GENERATION, DOC)
 _T = TypeVar("_T")
 
 
-@dataclass(slots=True)
 class Found:
-    """An object that was found.
+    """An object that was found. Most hits of a search are only counted, so what they bring along is read when wanted.
+
+    Args:
+        result: Of `Wire.search`.
+        score: Higher is better; 0 where nothing was scored.
 
     Attributes:
         id: Of the object.
         node_id: Of its node.
         generation: That it was written in.
         doc: Its source, as indexed (`names.doc_key`).
-        score: Higher is better; 0 where nothing was scored.
-        properties: What else was asked for.
-        vectors: By name of the named vector, where asked for.
+        score: See above.
     """
 
-    id: str
-    node_id: str
-    generation: str
-    doc: str
-    score: float = 0.0
-    properties: Mapping[str, Any] = field(default_factory=dict)
-    vectors: Mapping[str, Any] = field(default_factory=dict)
+    __slots__ = ("_properties", "_result", "doc", "generation", "id", "node_id", "score")
+
+    def __init__(self, result: Any, score: float = 0.0) -> None:
+        self._result = result
+        self._properties: Mapping[str, Any] | None = None
+        self.id = str(result.metadata.id)
+        self.node_id, self.generation, self.doc = wire.texts_of(result, _IDENTITY)
+        self.score = score
 
     @property
     def uuid(self) -> uuid.UUID:
         """Of the object."""
         return uuid.UUID(self.id)
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """All that was asked for."""
+        if self._properties is None:
+            self._properties = wire.properties_of(self._result)
+        return self._properties
+
+    @property
+    def vectors(self) -> Mapping[str, Any]:
+        """By name of the named vector, where asked for."""
+        return wire.vectors_of(self._result)
 
     @property
     def metadata(self) -> str:
@@ -93,13 +107,13 @@ class Engine:
         how = wire.near(vector_name(space.name), query if space.multi else query[0])
         results = self._search(self._nodes, how, limit, condition, properties, scores=["distance"])
         similarity = _similarity(space, len(query))
-        return [_found(r, similarity(r.metadata.distance)) for r in results]
+        return [Found(r, similarity(r.metadata.distance)) for r in results]
 
     def bm25(self, terms: str, limit: int, condition: Condition, properties: Sequence[str]) -> list[Found]:
         """Nodes by raw BM25."""
         how = wire.bm25(terms, [TERMS])
         results = self._search(self._nodes, how, limit, condition, properties, scores=["score"])
-        return [_found(r, r.metadata.score) for r in results]
+        return [Found(r, r.metadata.score) for r in results]
 
     def hybrid(
         self,
@@ -114,7 +128,7 @@ class Engine:
         """Both in one call, fused by the server: relative scores over its own lists."""
         how = wire.hybrid(vector_name(space.name), query if space.multi else query[0], terms, [TERMS], alpha)
         results = self._search(self._nodes, how, limit, condition, properties, scores=["score"])
-        return [_found(r, r.metadata.score) for r in results]
+        return [Found(r, r.metadata.score) for r in results]
 
     # Reading ----------------------------------------------------------------------------------------------
 
@@ -122,12 +136,12 @@ class Engine:
         self, condition: Condition, properties: Sequence[str], vectors: Sequence[str] = (), limit: int = MOST
     ) -> list[Found]:
         """Objects that a condition holds for, in no order."""
-        return [_found(r) for r in self._search(self._nodes, {}, limit, condition, properties, vectors=vectors)]
+        return [Found(r) for r in self._search(self._nodes, {}, limit, condition, properties, vectors=vectors)]
 
     def by_uuid(self, one: uuid.UUID, properties: Sequence[str], vectors: Sequence[str] = ()) -> list[Found]:
         """An object by id, also one that filters do not find, as after a crash; empty when there is none."""
         results = self._search(self._nodes, _before(one), 1, True, properties, vectors=vectors)
-        return [f for f in map(_found, results) if f.uuid == one]
+        return [f for f in map(Found, results) if f.uuid == one]
 
     def scan(self, properties: Sequence[str], vectors: Sequence[str] = (), page: int = 1000) -> Iterator[Found]:
         """Every object, in no order, page by page; what is written meanwhile may be among them."""
@@ -139,7 +153,7 @@ class Engine:
         after = ""
         while True:
             results = self._search(collection, {"after": after}, page, True, properties, vectors=vectors)
-            yield from map(_found, results)
+            yield from map(Found, results)
             if len(results) < page:
                 return
             after = results[-1].metadata.id
@@ -165,7 +179,7 @@ class Engine:
 
     def rows(self, condition: Condition, properties: Sequence[str] | None = None, limit: int = MOST) -> list[Found]:
         """Ledger rows that a condition holds for."""
-        return [_found(r) for r in self._search(self._rows, {}, limit, condition, properties)]
+        return [Found(r) for r in self._search(self._rows, {}, limit, condition, properties)]
 
     def scan_rows(self, properties: Sequence[str]) -> Iterator[Found]:
         """Every ledger row, in no order."""
@@ -174,7 +188,7 @@ class Engine:
     def row_by_uuid(self, one: uuid.UUID, properties: Sequence[str] | None = None) -> Found | None:
         """A ledger row by id, also one that filters do not find, as after a crash."""
         results = self._search(self._rows, _before(one), 1, True, properties)
-        return next((row for row in map(_found, results) if row.uuid == one), None)
+        return next((row for row in map(Found, results) if row.uuid == one), None)
 
     def rewrite_row(self, one: uuid.UUID) -> None:
         """Delete a ledger row and write it again as it is; only then do filters find it after a crash."""
@@ -324,19 +338,6 @@ def _filter(condition: Condition) -> Any:
 
 def _before(one: uuid.UUID) -> dict[str, Any]:
     return {"after": str(uuid.UUID(int=one.int - 1)) if one.int else ""}
-
-
-def _found(result: Any, score: float = 0.0) -> Found:
-    properties = wire.properties_of(result)
-    return Found(
-        result.metadata.id,
-        properties.get(NODE_ID) or "",
-        properties.get(GENERATION) or "",
-        properties.get(DOC) or "",
-        score,
-        properties,
-        wire.vectors_of(result),
-    )
 
 
 def _similarity(space: Space, query_vectors: int) -> Callable[[float], float]:

@@ -9,28 +9,21 @@ deleted and the update's row with them.
 
 So readers exclude the generations of all updates under way, and those that they retire: a handful. Nodes may be
 written between reading the manifest and the search itself; hits of a generation that is not known to be live show
-that, and the search is run again (`valid`).
+that, and the search is run again (`generations`).
 """
 
 import json
-import os
-import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
-from pathlib import Path
-from threading import Lock
+from functools import cached_property
 from typing import Any
 
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter
 
-from sensorium.errors import StoreError
-from sensorium.stores._weaviate.connection import UnreachableError
-from sensorium.stores._weaviate.engine import Engine, Found
+from sensorium.stores._weaviate.engine import Engine
 from sensorium.stores._weaviate.names import (
     BARRIER,
     DOC,
@@ -42,16 +35,12 @@ from sensorium.stores._weaviate.names import (
     STATUS,
     VALUE,
     doc_key,
-    first_generation,
     row_uuid,
 )
 from sensorium.stores._weaviate.where import Condition, all_of
 from sensorium.stores.base import SourceRecord
 
 STAGED, PUBLISHED, ADDING = "staged", "published", "adding"
-ABANDONED_S = 3600.0
-"""Age after which an update of another machine that gives no sign of life is cleared away."""
-_TRIES = 50
 
 
 @dataclass(frozen=True)
@@ -93,10 +82,17 @@ class Update:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What readers have to know: the data's version, and updates under way."""
+    """What readers have to know.
+
+    Attributes:
+        version: Of the data.
+        updates: Under way.
+        asked_s: When the server was asked for it, on the clock of `time.monotonic`.
+    """
 
     version: str
     updates: tuple[Update, ...]
+    asked_s: float
 
     @cached_property
     def dead(self) -> frozenset[str]:
@@ -160,262 +156,13 @@ class Head:
         return DataObject(uuid=row_uuid("source", doc_key(self.doc)), properties=properties)
 
 
-class Generations:
-    """The manifest of one index.
-
-    Args:
-        engine: Its collections.
-        grace_s: Seconds for which retired nodes stay, longer than any search takes.
-    """
-
-    def __init__(self, engine: Engine, grace_s: float) -> None:
-        self._engine = engine
-        self._grace_s = grace_s
-        self._known: set[str] = set()
-        self._left: set[str] = set()
-        self._committed: set[str] = set()
-        self._lock = Lock()
-
-    # Reading ----------------------------------------------------------------------------------------------
-
-    def read(self) -> Manifest:
-        """The manifest as it is now."""
-        return read_manifest(self._engine)
-
-    def valid(self, search: Callable[[Manifest], list[Found]]) -> list[Found]:
-        """As `all_valid`, for one list."""
-        return self.all_valid(lambda manifest: [search(manifest)])[0]
-
-    def all_valid(self, search: Callable[[Manifest], list[list[Found]]]) -> list[list[Found]]:
-        """Run searches until all that they find is live under the manifest that they were run with.
-
-        Args:
-            search: Finds nodes that are visible under a manifest, in some lists.
-        """
-        manifest = self.read()
-        for _ in range(_TRIES):
-            found = search(manifest)
-            doubtful = {(f.generation, f.doc) for part in found for f in part if f.generation not in self._known}
-            if not doubtful:
-                return found
-            live = self._live_of({doc for _, doc in doubtful})
-            fresh = self.read()
-            live |= {doc: u.generation for doc, u in fresh.published.items()}
-            lost = {g for g, doc in doubtful if live.get(doc, first_generation(doc)) != g}
-            self._known |= {g for g, _ in doubtful} - lost
-            if fresh.state != manifest.state:
-                # Something was staged or published meanwhile: some of the hits may be hidden now, and of what became
-                # live only a part may have been there.
-                manifest = fresh
-                continue
-            if not lost:
-                return found
-            # Left behind by a writer that died where even its row is gone; `repair` clears it away.
-            if lost <= manifest.dead:
-                return [[f for f in part if f.generation not in lost] for part in found]
-            manifest = fresh.without(lost)
-        raise StoreError("The index changed faster than it could be read.", "Try again.")
-
-    def steady(self, measure: Callable[[Manifest], Any]) -> Any:
-        """Run a count until the manifest is the same before and after it."""
-        manifest = self.read()
-        for _ in range(_TRIES):
-            result = measure(manifest)
-            after = self.read()
-            if after.dead == manifest.dead:
-                return result
-            manifest = after
-        return result
-
-    def head(self, doc: str, manifest: Manifest | None = None) -> Head | None:
-        """A source's row; None when it was never published or recorded, and nothing hides its first generation."""
-        update = (manifest or self.read()).published.get(doc_key(doc))
-        if update is not None:
-            row = self._row(doc)
-            # The row may already be newer than the update that is still to be cleared away.
-            return row if row is not None and row.live == update.generation else _head_of(update)
-        return self._row(doc)
-
-    def live(self, doc: str, manifest: Manifest | None = None) -> str:
-        """The generation that readers see of a source."""
-        head = self.head(doc, manifest)
-        return head.live if head is not None else first_generation(doc_key(doc))
-
-    def live_of(self, docs: Iterable[str], manifest: Manifest) -> dict[str, str]:
-        """The generations that readers see of some sources."""
-        keys = {doc: doc_key(doc) for doc in docs}
-        rows = self.live_by_key(keys.values(), manifest)
-        return {doc: rows.get(key, first_generation(key)) for doc, key in keys.items()}
-
-    def live_by_key(self, keys: Iterable[str], manifest: Manifest) -> dict[str, str]:
-        """The same by source as indexed; without those that were never published."""
-        wanted = set(keys)
-        published = {key: u.generation for key, u in manifest.published.items() if key in wanted}
-        return self._live_of(wanted) | published
-
-    def heads(self, keys: Iterable[str]) -> dict[str, Head]:
-        """Rows of sources, by source as indexed; without those that have none."""
-        manifest = self.read()
-        wanted = list(keys)
-        ids = [row_uuid("source", key) for key in wanted]
-        rows = self._engine.rows(Filter.by_id().contains_any(ids), [ROW_DOC, GENERATION, VALUE]) if ids else []
-        found = {str(r.properties[ROW_DOC]): r.properties for r in rows}
-        heads: dict[str, Head] = {}
-        for key in wanted:
-            update, row = manifest.published.get(key), found.get(key)
-            if update is not None and (row is None or row[GENERATION] != update.generation):
-                heads[key] = _head_of(update)
-            elif row is not None:
-                heads[key] = Head("", str(row[GENERATION]), str(row[VALUE] or ""))
-        return heads
-
-    def _row(self, doc: str) -> Head | None:
-        rows = self._engine.rows(Filter.by_id().equal(row_uuid("source", doc_key(doc))), [GENERATION, VALUE])
-        return next((Head(doc, str(r.properties[GENERATION]), str(r.properties[VALUE] or "")) for r in rows), None)
-
-    def _live_of(self, docs: Iterable[str]) -> dict[str, str]:
-        """Live generations by source as indexed, as far as rows tell."""
-        found: dict[str, str] = {}
-        wanted = list(docs)
-        for start in range(0, len(wanted), 5000):
-            ids = [row_uuid("source", doc) for doc in wanted[start : start + 5000]]
-            for row in self._engine.rows(Filter.by_id().contains_any(ids), [ROW_DOC, GENERATION]):
-                found[str(row.properties[ROW_DOC])] = str(row.properties[GENERATION])
-        return found
-
-    # Writing ----------------------------------------------------------------------------------------------
-
-    def begin(self, doc: str, more: Callable[[str, str], list[DataObject[Any, Any]]] | None = None) -> Update:
-        """Announce an update; from now on its generation is hidden.
-
-        Args:
-            doc: The source.
-            more: Rows to write along, of the generation and the source as indexed (`watch`).
-        """
-        update = Update(uuid.uuid4().hex[:16], doc, owner=owner())
-        self._engine.write_rows([update.row(), *(more(update.generation, doc_key(doc)) if more else ())])
-        return update
-
-    def touch(self, update: Update) -> Update:
-        """A sign of life of a staged update, at most every minute."""
-        if time.time() - update.touched < 60:
-            return update
-        alive = replace(update, touched=time.time())
-        self._engine.write_rows([alive.row()])
-        return alive
-
-    def publish(self, update: Update, record: SourceRecord | None) -> None:
-        """Make an update visible in place of what the source had, with its ledger row; None removes that too."""
-        with self._lock:
-            manifest = self.read()
-            if update.generation not in manifest.dead:
-                raise StoreError("The update was taken for abandoned and cleared away.", "Index the source again.")
-            old = self.live(update.doc, manifest)
-            text = record_json(record) if record is not None else ""
-            retires = (old,) if self._engine.count(_of_generation(old)) else ()
-            done = replace(update, state=PUBLISHED, retires=retires, record=text, touched=time.time())
-            self._committed.add(update.generation)
-            self._engine.write_rows([done.row()])
-            self._engine.write_rows([_head_of(done).row(), version_row()])
-            if not retires:
-                self._engine.delete_rows([row_uuid("update", update.generation)])
-            self._known.add(update.generation)
-
-    def discard(self, update: Update) -> None:
-        """Delete what was staged, then the row that hid it; nothing once it may have been published."""
-        if update.generation in self._committed:
-            return
-        self._engine.delete_where(_of_generation(update.generation))
-        self._engine.delete_rows([row_uuid("update", update.generation)])
-
-    def _given_up(self, update: Update) -> bool:
-        """Whether nobody will publish a staged update any more."""
-        if update.generation in self._committed:
-            # Publishing it failed so thoroughly that it is still only staged.
-            if self._old(update):
-                self._committed.discard(update.generation)
-                return True
-            return False
-        return update.generation in self._left or _abandoned(update)
-
-    def leave(self, update: Update) -> None:
-        """Leave an update to `sweep`: some of its objects may still be on their way into the store.
-
-        A server goes on with a batch when its client is gone. What is deleted in the middle of that leaves traces in
-        the indexes, so it is given time first.
-        """
-        self._left.add(update.generation)
-        left = replace(update, owner="", touched=time.time())
-        with suppress(UnreachableError):
-            self._engine.write_rows([left.row()])
-
-    def announce(self, objects: Mapping[str, Sequence[uuid.UUID]], more: Sequence[DataObject[Any, Any]] = ()) -> Update:
-        """Note down objects that are about to be added to live generations; `more` is written along."""
-        text = json.dumps({space: [str(i) for i in ids] for space, ids in objects.items()})
-        update = Update(uuid.uuid4().hex[:16], "", ADDING, record=text, owner=owner())
-        self._engine.write_rows([update.row(), *more])
-        return update
-
-    def settle(self, update: Update) -> None:
-        """The announced objects are there and verified."""
-        self._engine.delete_rows([row_uuid("update", update.generation)])
-
-    def changed(self) -> None:
-        """Give the data a new version, after a change that no update made."""
-        self._engine.write_rows([version_row()])
-
-    def put(self, record: SourceRecord) -> None:
-        """Write a source's record; its nodes stay."""
-        with self._lock:
-            manifest = self.read()
-            head = self.head(record.doc_id, manifest)
-            live = head.live if head is not None else first_generation(doc_key(record.doc_id))
-            self._engine.write_rows([Head(record.doc_id, live, record_json(record)).row()])
-
-    def forget(self) -> None:
-        """Forget what is known about generations, after everything was dropped."""
-        self._known.clear()
-
-    def sweep(self) -> list[Update]:
-        """Finish and clear away: updates that nobody works on any more, and nodes that no reader can want.
-
-        Returns:
-            Additions whose writer did not live to verify them.
-        """
-        adding: list[Update] = []
-        for update in self.read().updates:
-            if update.state == PUBLISHED:
-                self._finish(update)
-            elif update.owner and self._given_up(update):
-                self.leave(update)
-            elif not update.owner and self._old(update):
-                if update.state == ADDING:
-                    adding.append(update)
-                else:
-                    self.discard(update)
-        return adding
-
-    def _old(self, update: Update) -> bool:
-        return time.time() - update.touched > self._grace_s
-
-    def _finish(self, update: Update) -> None:
-        row = self._row(update.doc)
-        manifest = self.read()
-        if manifest.published.get(doc_key(update.doc)) == update and (row is None or row.live != update.generation):
-            # The writer died between its two writes.
-            self._engine.write_rows([_head_of(update).row(), version_row()])
-            self._engine.confirm_rows([row_uuid("source", doc_key(update.doc))])
-        if not self._old(update):
-            return
-        self._engine.delete_where(Filter.by_property(GENERATION).contains_any(list(update.retires)))
-        self._engine.delete_rows([row_uuid("update", update.generation)])
-
-
 def read_manifest(engine: Engine) -> Manifest:
     """The manifest as it is now: one question."""
+    asked_s = time.monotonic()
     rows = engine.rows(Filter.by_property(ROW).contains_any(["version", "update"]), [ROW, VALUE, STATE, GENERATION])
     version = next((str(r.properties[VALUE]) for r in rows if r.properties[ROW] == "version"), "")
-    return Manifest(version, tuple(Update.parse(r.properties) for r in rows if r.properties[ROW] == "update"))
+    updates = tuple(Update.parse(r.properties) for r in rows if r.properties[ROW] == "update")
+    return Manifest(version, updates, asked_s)
 
 
 def record_json(record: SourceRecord) -> str:
@@ -434,58 +181,13 @@ def version_row() -> DataObject[Any, Any]:
     return DataObject(uuid=row_uuid("version"), properties={ROW: "version", VALUE: uuid.uuid4().hex})
 
 
-def owner() -> str:
-    """This process, so that others of the same machine can see whether it is alive."""
-    return json.dumps([_machine(), os.getpid(), _started(os.getpid())])
-
-
-def _abandoned(update: Update) -> bool:
-    """Whether the process that writes an update is dead, or silent for long on another machine."""
-    return is_gone(update.owner, update.touched)
-
-
-def is_gone(process: str, touched: float) -> bool:
-    """Whether a process (`owner`) is dead, or gave no sign of life for long on another machine.
-
-    Args:
-        process: As `owner` names it; nobody when empty.
-        touched: Its last sign of life, seconds since 1970.
-    """
-    machine, pid, started = json.loads(process or '["", 0, ""]')
-    if machine == _machine():
-        return bool(_started(pid) != started)
-    return time.time() - touched > ABANDONED_S
-
-
-@cache
-def _machine() -> str:
-    """This machine since its last start; containers count as machines."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()} {boot.read_text().strip() if boot.exists() else ''}"
-
-
-def _started(pid: int) -> str:
-    """When a process was started, in the system's own count; empty when there is none."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.parent.parent.joinpath("self").exists():
-        try:
-            return stat.read_text().rpartition(")")[2].split()[19]
-        except (OSError, IndexError):
-            return ""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except OSError:
-        return "alive"
-    return "alive"
-
-
-def _head_of(update: Update) -> Head:
+def head_of(update: Update) -> Head:
+    """The source's row once it took over what an update published."""
     return Head(update.doc, update.generation, update.record)
 
 
-def _of_generation(generation: str) -> Condition:
+def of_generation(generation: str) -> Condition:
+    """Nodes of one generation."""
     return Filter.by_property(GENERATION).equal(generation)
 
 

@@ -16,7 +16,8 @@ from sensorium.stores._weaviate.connection import Connection
 from sensorium.stores._weaviate.encoding import Prepared, prepare
 from sensorium.stores._weaviate.engine import Engine
 from sensorium.stores._weaviate.fields import Fields
-from sensorium.stores._weaviate.manifest import Generations, of_generations, of_source
+from sensorium.stores._weaviate.generations import Generations
+from sensorium.stores._weaviate.manifest import of_generations, of_source
 from sensorium.stores._weaviate.names import KEY, KIND, NODE_ID, digest
 from sensorium.stores._weaviate.schema import Plan, Settings, open_index, read_settings, recreate
 from sensorium.stores._weaviate.where import all_of, none_of

