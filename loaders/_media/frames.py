@@ -1,6 +1,7 @@
 """Decoded pictures of a recording as a stream, with their exact times; damaged ones are left out and named."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,13 @@ class Damage:
         else:
             self.spans.append((time, time))
 
+    def between(self, start_s: float, end_s: float) -> "Damage":
+        """What of it lies between two times; what follows is looked at again by whoever goes on there."""
+        spans = [
+            (max(start, start_s), min(end, end_s)) for start, end in self.spans if start < end_s and end >= start_s
+        ]
+        return Damage(spans, self.lost_from if end_s == math.inf else None)
+
     def faults(self) -> Iterator[Fault]:
         """What a person should know."""
         for start, end in self.spans[:_MOST_FAULTS]:
@@ -97,7 +105,7 @@ def check_pixels(film: Film, limits: Limits) -> None:
         )
 
 
-def stills(film: Film, damage: Damage, start_s: float = 0.0, keys: bool = False) -> Iterator[Still]:
+def stills(film: Film, damage: Damage, start_s: float = 0.0, keys: bool = False) -> Generator[Still, None, None]:
     """Decoded pictures from a time on, in order; memory does not grow with the length.
 
     Args:

@@ -1,6 +1,6 @@
 """Pictures of a recording at fixed intervals, or its key pictures, in place of scenes."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ _TELL_S = 20.0
 
 
 def moments(film: Film, ocr: OcrEngine | None, every_s: float | None, picture_px: int,
-            damage: Damage, start_s: float = 0.0) -> Iterator[Scene | Advance]:  # fmt: skip
+            damage: Damage, start_s: float = 0.0) -> Generator[Scene | Advance, None, None]:  # fmt: skip
     """Pictures as scenes that last until the next one.
 
     Args:

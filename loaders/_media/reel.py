@@ -2,7 +2,9 @@
 
 import base64
 import json
+import math
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -81,20 +83,22 @@ class Reel:
         """Find the scenes of a part; gives where the next one starts, None after the last."""
         part, found = list[Scene](), Damage()
         following: float | None = None
-        for item in self._found(found, start_s):
-            yield item
-            if isinstance(item, Scene):
-                part.append(item)
-                if item.end_s - start_s >= PART_S and item.end_s < self._film.end_s - self._film.frame_s:
-                    following = item.end_s
-                    break
+        with closing(self._found(found, start_s)) as items:
+            for item in items:
+                yield item
+                if isinstance(item, Scene):
+                    part.append(item)
+                    if item.end_s - start_s >= PART_S and item.end_s < self._film.end_s - self._film.frame_s:
+                        following = item.end_s
+                        break
+        found = found.between(start_s, math.inf if following is None else following)
         damage.spans += found.spans
         damage.lost_from = found.lost_from
         if self._parts is not None:
             self._parts.put(f"{self._key}/{index}", _packed(part, following, found))
         return following
 
-    def _found(self, damage: Damage, start_s: float) -> Iterator[Scene | Advance]:
+    def _found(self, damage: Damage, start_s: float) -> Generator[Scene | Advance, None, None]:
         frames = self._frames
         if frames.mode != "scenes":
             return moments(self._film, self._ocr, frames.every_s, frames.picture_px, damage, start_s)

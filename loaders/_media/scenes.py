@@ -2,22 +2,27 @@
 
 Pictures are decided upon some seconds after they were decoded, when it is known whether they lie in a dissolve or
 beside a cut. What waits is bounded: small pictures, and two full ones a second.
+
+Three stages work at once: decoding and shrinking, looking for cuts, and choosing pictures and reading them.
 """
 
 import io
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sensorium.loaders._media.cuts import LAG_S, Cut, CutFinder
+from sensorium.loaders._media.ahead import ahead
+from sensorium.loaders._media.cuts import LAG_S, Cut, CutFinder, Small
 from sensorium.loaders._media.frames import Damage, Film, Shrinker, Still, stills
 from sensorium.loaders._media.pages import PageFinder
-from sensorium.loaders._media.screen_text import WIDTH, ScreenText
+from sensorium.loaders._media.screen_text import WIDTH, Gray, ScreenText
 from sensorium.loaders._media.screen_text import Shown as ShownText
 from sensorium.loaders._media.spans import Shown
 from sensorium.loaders.base import Advance
@@ -36,6 +41,8 @@ _TELL_S = 20.0  # seconds of the recording after which is told how far it is
 _BLACK_S = 3.0  # a shorter black scene is part of the next one
 _LONGEST_LAST_S = 60.0  # for which the last picture is shown at most
 _SNAP_S = 0.1  # from the end of the pictures as the header says
+_LOOKS_AHEAD = 12  # pictures that wait while others are read
+_STILLS_AHEAD, _PIXELS_AHEAD = 4, 8_000_000  # decoded pictures that wait, and their pixels
 # What a picture's score loses: in a dissolve, beside a cut, where nothing is to be seen.
 _MIXED_COSTS, _BESIDE_COSTS, _EMPTY_COSTS = 6.0, 1.0, 4.0
 _DARK = 24.0  # mean shade below which nothing is to be seen
@@ -96,6 +103,30 @@ class Look:
         return buffer.getvalue(), image.width, image.height
 
 
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A picture of which is known what lies around it.
+
+    Attributes:
+        time_s: When it is shown.
+        look: The picture, if it may be chosen.
+    """
+
+    time_s: float
+    look: Look | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """The pictures end, with this one, at this time."""
+
+    still: Still
+    end_s: float
+
+
+_Event = Cut | _Passed | Advance | _Over
+
+
 @dataclass(slots=True)
 class _Open:
     """The scene that goes on."""
@@ -122,7 +153,7 @@ class SceneFinder:
         self._shrinker = Shrinker(film)
         self._passed: list[Cut] = []
 
-    def scenes(self, damage: Damage, start_s: float = 0.0) -> Iterator[Scene | Advance]:
+    def scenes(self, damage: Damage, start_s: float = 0.0) -> Generator[Scene | Advance, None, None]:
         """Scenes from a time on, which is the start of a scene, and from time to time how far it is.
 
         Args:
@@ -132,37 +163,57 @@ class SceneFinder:
         Raises:
             LoadError: the file cannot be opened.
         """
-        finder, pages, cuts = CutFinder(), PageFinder(LOOK_S), deque[Cut]()
-        waiting: deque[tuple[float, Look | None]] = deque()
+        cuts = deque[Cut]()
         self._open: _Open | None = None
+        with closing(ahead(self._watched(damage, start_s), _LOOKS_AHEAD)) as watched:
+            for event in chain.from_iterable(watched):
+                if isinstance(event, _Passed):
+                    yield from self._take(event.time_s, event.look, cuts)
+                elif isinstance(event, Cut):
+                    cuts.append(event)
+                elif isinstance(event, Advance):
+                    yield event
+                elif self._open is not None:
+                    if self._open.best is None:
+                        self._open.best = ready(self._film, event.still)
+                    yield from self._close(event.end_s, last=True)
+
+    def _watched(self, damage: Damage, start_s: float) -> "Generator[Sequence[_Event], None, None]":
+        """What is to be seen, in order; a list holds at most one picture that may be chosen, at its end."""
+        finder, pages, events = CutFinder(), PageFinder(LOOK_S), list[_Event]()
+        waiting: deque[_Passed] = deque()
         told, last, length = start_s, start_s, self._film.frame_s
         before = still = None
         next_look = _next_look(start_s - 3 * _SAME_S)
-        for still in stills(self._film, damage, start_s):
-            if before is not None and waiting[-1][1] is None and still.time_s - last > LOOK_S:
-                waiting[-1] = (last, self._look(before, pages))  # it was passed by, but stood for long
-            length = still.time_s - last if waiting else length
-            before, last = still, still.time_s
-            small, shades = self._shrinker.both(still.frame)
-            pages.pass_by(last, shades)
-            look = None
-            if last >= next_look:
-                look, next_look = self._look(still, pages), _next_look(last)
-            cuts.extend(pages.settle(finder.add(last, small), last))
-            waiting.append((last, look))
-            while waiting[0][0] < last - _DELAY_S:
-                yield from self._take(*waiting.popleft(), cuts)
-            if last - told >= _TELL_S:
-                told = last
-                yield Advance(last, self._film.media.duration_s)
+        with closing(ahead(self._shrunk(damage, start_s), _stills_ahead(self._film))) as shrunk:
+            for still, small, shades in shrunk:
+                if before is not None and waiting[-1].look is None and still.time_s - last > LOOK_S:
+                    waiting[-1] = _Passed(last, self._look(before, pages))  # it stood for long
+                length = still.time_s - last if waiting else length
+                before, last = still, still.time_s
+                pages.pass_by(last, shades)
+                look = None
+                if last >= next_look:
+                    look, next_look = self._look(still, pages), _next_look(last)
+                events += pages.settle(finder.add(last, small), last)
+                waiting.append(_Passed(last, look))
+                while waiting[0].time_s < last - _DELAY_S:
+                    events.append(passed := waiting.popleft())
+                    if passed.look is not None:
+                        yield events
+                        events = []
+                if last - told >= _TELL_S:
+                    told = last
+                    events.append(Advance(last, self._film.media.duration_s))
         pages.stand(last + length)
-        cuts.extend(pages.settle(finder.finish(), math.inf))
-        while waiting:
-            yield from self._take(*waiting.popleft(), cuts)
-        if self._open is not None and still is not None:
-            if self._open.best is None:
-                self._open.best = ready(self._film, still)
-            yield from self._close(_end(self._film, still, length), last=True)
+        yield [*events, *pages.settle(finder.finish(), math.inf)]
+        yield from ([passed] for passed in waiting)
+        if still is not None:
+            yield [_Over(still, _end(self._film, still, length))]
+
+    def _shrunk(self, damage: Damage, start_s: float) -> "Generator[tuple[Still, Small, Gray], None, None]":
+        for still in stills(self._film, damage, start_s):
+            yield still, *self._shrinker.both(still.frame)
 
     def _look(self, still: Still, pages: PageFinder) -> Look:
         look = ready(self._film, still)
@@ -208,6 +259,11 @@ def _end(film: Film, still: Still, length: float) -> float:
     own = float((still.frame.duration or 0) * (still.frame.time_base or 0))
     end = still.time_s + min(own or length, _LONGEST_LAST_S)
     return film.end_s if abs(film.end_s - end) < _SNAP_S else end
+
+
+def _stills_ahead(film: Film) -> int:
+    """How many decoded pictures may wait: fewer large ones."""
+    return max(1, min(_STILLS_AHEAD, _PIXELS_AHEAD // max(1, film.video.width * film.video.height)))
 
 
 def _next_look(time: float) -> float:

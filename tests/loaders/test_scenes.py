@@ -1,6 +1,9 @@
 """Scenes: cuts and dissolves found, what is none left alone, one good picture each, text on the screen."""
 
 import io
+import math
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +11,17 @@ import pytest
 from PIL import Image
 from tests.loaders.films import FPS, Pixels, dissolved, film, shot, written
 
+from sensorium.errors import LoadError, ModelError
+from sensorium.loaders._media import scenes as scenes_module
 from sensorium.loaders._media.cuts import CutFinder
 from sensorium.loaders._media.frames import Damage, Film, Shrinker, stills
 from sensorium.loaders._media.moments import moments
 from sensorium.loaders._media.probe import probe
 from sensorium.loaders._media.scenes import Scene, SceneFinder
+from sensorium.loaders._media.screen_text import ScreenText
 from sensorium.loaders.base import Advance, Limits
 from sensorium.models.ocr import RapidOcr
+from sensorium.ocr_types import OcrEngine, OcrLine
 
 
 def opened(path: Path) -> Film:
@@ -22,9 +29,23 @@ def opened(path: Path) -> Film:
     return Film(path, media, media.pictures[0])
 
 
-def scenes(path: Path, ocr: RapidOcr | None = None, longest: float = 60.0) -> list[Scene]:
+def scenes(path: Path, ocr: OcrEngine | None = None, longest: float = 60.0) -> list[Scene]:
     finder = SceneFinder(opened(path), ocr, longest, 640)
     return [item for item in finder.scenes(Damage()) if isinstance(item, Scene)]
+
+
+class SlowReader:
+    """Takes its time to read the size and the mean shade of a picture, or fails."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self._fault = fault
+
+    def read(self, picture: Image.Image) -> list[OcrLine]:
+        if self._fault is not None:
+            raise self._fault
+        time.sleep(0.05)
+        text = f"{picture.width} by {picture.height}, shade {np.asarray(picture).mean():.3f}"
+        return [OcrLine(text, (0.03, 0.1, 0.5, 0.25), 0.9)]
 
 
 def picture(scene: Scene) -> Pixels:
@@ -165,6 +186,62 @@ def test_pictures_at_intervals_and_key_pictures(tmp_path: Path) -> None:
     assert keys[0] == 0
     assert 3.0 in keys  # the encoder sees the cut, too
     assert len(keys) < 12
+
+
+def stages() -> list[str]:
+    """Threads of stages that are at work."""
+    return [thread.name for thread in threading.enumerate() if thread.name == "sensorium-ahead"]
+
+
+def test_stages_that_work_ahead_find_what_one_after_the_other_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [*dissolved(shot(4, 3.0), shot(5, 3.0), 12), *shot(26, 1.2, pan=1.0), *shot(27, 2.0)]
+    reader = SlowReader()
+    path = film(tmp_path / "a.mp4", [written(frame, f"Line {at // 40}") for at, frame in enumerate(frames)])
+    at_once = scenes(path, reader)
+    monkeypatch.setattr(scenes_module, "ahead", lambda items, most: items)
+    assert at_once == scenes(path, reader)
+    assert len(at_once) > 3
+    assert any(scene.texts for scene in at_once)
+
+
+def test_who_takes_the_first_scene_only_leaves_no_thread_behind(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", [*shot(1, 1.6), *shot(2, 8.0, pan=0.2), *shot(3, 4.0)])
+    found = SceneFinder(opened(path), None, 60, 320).scenes(Damage())
+    assert isinstance(next(found), Scene)
+    assert len(stages()) == 2
+    found.close()
+    assert not stages()
+
+
+def test_errors_of_decoding_and_of_reading_arrive_and_leave_no_thread_behind(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", [written(frame, "What is to be read") for frame in shot(1, 4.0)])
+    with pytest.raises(ModelError, match="out of order"):
+        scenes(path, SlowReader(ModelError("out of order")))
+    assert not stages()
+    finder = SceneFinder(opened(path), None, 60, 320)
+    path.write_bytes(b"no film any more")
+    with pytest.raises(LoadError):
+        next(finder.scenes(Damage()))
+    assert not stages()
+
+
+def test_damage_belongs_to_the_part_in_which_it_lies() -> None:
+    damage = Damage([(1.0, 3.0), (9.5, 12.0), (20.0, 20.0)], 30.0)
+    assert damage.between(0.0, 10.0) == Damage([(1.0, 3.0), (9.5, 10.0)])
+    assert damage.between(10.0, math.inf) == Damage([(10.0, 12.0), (20.0, 20.0)], 30.0)
+
+
+def test_text_is_followed_when_the_shape_of_the_pictures_changes() -> None:
+    text = ScreenText(SlowReader(), 0.0)
+    for at in range(20):
+        paper = np.full((270 if at < 10 else 360, 480, 3), 245, np.uint8)
+        shown = Image.fromarray(written(paper, "Results of the year", "Revenue grew", fill="black"))
+        text.see(0.4 * at, np.asarray(shown.convert("L")), lambda shown=shown: shown)
+    (before, after) = text.finish(8.0)
+    assert (before.text[:10], before.start_s, before.end_s) == ("480 by 270", 0.0, 4.0)
+    assert (after.text[:10], after.start_s, after.end_s) == ("480 by 360", 4.0, 8.0)
 
 
 def test_how_far_it_is_is_told(tmp_path: Path) -> None:

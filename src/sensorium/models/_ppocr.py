@@ -86,9 +86,10 @@ class Model:
         from rapidocr import RapidOCR
 
         # The line classifier turns good lines upside down; rotation is voted on once a picture instead.
-        # It scales and pads without regard for the size that comes out, so that we do both.
+        # It scales and pads without regard for the size that comes out, so that we do both. Lines are read one at a
+        # time: a batch pads all of them to the longest, which takes twice the memory and up to twice the time.
         settings = {"Global.use_cls": False, "Global.use_vertical_padding": False, "Global.log_level": "critical",
-                    "Det.limit_type": "max", "Det.limit_side_len": 100_000}  # fmt: skip
+                    "Det.limit_type": "max", "Det.limit_side_len": 100_000, "Rec.rec_batch_num": 1}  # fmt: skip
         self._engine = RapidOCR(params=settings)
         # Sessions of our own: RapidOCR's would look for models to download, and let idle threads spin.
         with flag_override(self._engine.cfg, "allow_objects", True):
