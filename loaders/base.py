@@ -25,9 +25,10 @@ class Limits:
     """What one source may cost. A source beyond a limit fails or is cut with a fault; it never takes others down.
 
     Attributes:
-        seconds: Wall time for a source, before `seconds_per_page` and `seconds_per_minute`.
-        seconds_per_page: More wall time for each page or slide.
-        seconds_per_minute: More wall time for each minute of a recording that is done, or at work.
+        seconds: Time for a source, before `seconds_per_page` and `seconds_per_minute`. While other programs keep it
+            from the processors (as far as the system tells: Linux) the time stands still, up to ten times as long.
+        seconds_per_page: More time for each page or slide.
+        seconds_per_minute: More time for each minute of a recording that is done, or at work.
         memory_mb: Address space that the parser may take beyond what its process holds at start.
         file_mb: Size of the file.
         pages: Pages, slides or frames.

@@ -16,6 +16,9 @@ from sensorium.models.base import PartEncoder
 from sensorium.models.cache import EmbeddingCache
 from sensorium.nodes import whole_characters
 from sensorium.pipelines import FUSERS, LEGS, QUERY_STEPS, RERANKERS, ROUTERS, SPLITTERS, SYNTHESIZERS
+from sensorium.pipelines._ingest.messages import Part
+from sensorium.pipelines._ingest.recordings import is_recording
+from sensorium.pipelines.apart import Apart, Drawers
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.drawn import Drawn
 from sensorium.pipelines.evidence import PictureDrawer
@@ -124,8 +127,20 @@ class Parts:
             raise EvidenceError(f"Sources of the type {media_type} have no pictures; see the quote.")
         name = BY_MEDIA_TYPE[media_type]
         if name not in self._loaders:
-            self._loaders[name] = cast(Loader, LOADERS.create(name, self.spec.loaders[name].options))
+            made = cast(Loader, LOADERS.create(name, self.spec.loaders[name].options))
+            apart = is_recording(media_type) and Drawers.possible()
+            self._loaders[name] = Apart(made, self.drawers) if apart else made
         return self._loaders[name]
+
+    @cached_property
+    def drawers(self) -> Drawers:
+        """The processes that draw and cut what citations of recordings show."""
+        loaders = {
+            media_type: Part(name, LOADERS.entry(name).target, self.spec.loaders[name].options)
+            for media_type, name in BY_MEDIA_TYPE.items()
+            if is_recording(media_type)
+        }
+        return Drawers(loaders, Part(self._ocr, OCR_ENGINES.entry(self._ocr).target), self.spec.index.limits)
 
     def pipeline(
         self, name: str, picture_of: PictureOf, others: Callable[[str], QueryPipeline] | None = None
@@ -231,8 +246,11 @@ class Parts:
     @cached_property
     def ocr(self) -> OcrEngine:
         """What recognises text outside of indexing: in query pictures, and where a quote stands."""
-        name = self.spec.index.ocr if self.spec.index.ocr in OCR_ENGINES else "tiny"
-        return cast(OcrEngine, OCR_ENGINES.create(name))
+        return cast(OcrEngine, OCR_ENGINES.create(self._ocr))
+
+    @property
+    def _ocr(self) -> str:
+        return self.spec.index.ocr if self.spec.index.ocr in OCR_ENGINES else "tiny"
 
     def space_facts(self) -> dict[str, Any]:
         """For `status`: model, dimension and revision of each space of the store."""
@@ -242,7 +260,7 @@ class Parts:
         }
 
     def close(self) -> None:
-        """Close the store, if it was opened."""
-        for name in ("store", "archive"):
+        """Close the store, if it was opened, and end the processes that drew."""
+        for name in ("store", "archive", "drawers"):
             if name in self.__dict__:
                 self.__dict__[name].close()

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from sensorium.errors import EvidenceError
 from sensorium.loaders.base import Loader, Picture, SourceFile
 from sensorium.nodes import Evidence
 from sensorium.pipelines._ingest.discover import locate
+from sensorium.pipelines.apart import Apart
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.drawn import Drawn
 from sensorium.pipelines.results import Form, PictureOf
@@ -84,7 +85,7 @@ class PictureDrawer:
         def draw() -> Picture:
             if form == "clip":
                 return loader.clip(file, evidence)
-            with self._drawing:
+            with nullcontext() if isinstance(loader, Apart) else self._drawing:
                 return loader.picture(file, evidence)
 
         return draw() if self.drawn is None else self.drawn.get(evidence, form, draw)

@@ -35,7 +35,7 @@ def at_filter(value: Any) -> MetadataFilters:
     Raises:
         QueryError: it is no time.
     """
-    first, last = _times(value)
+    first, last = span_of(value, "The filter on 'at'")
     return MetadataFilters(
         filters=[
             MetadataFilter(key="start_s", value=last, operator=FilterOperator.LTE),
@@ -50,16 +50,25 @@ def at_filters(values: Sequence[Any]) -> MetadataFilters:
     return MetadataFilters(filters=[at_filter(value) for value in values], condition=FilterCondition.OR)
 
 
-def _times(value: Any) -> tuple[float, float]:
+def span_of(value: Any, what: str) -> tuple[float, float]:
+    """A time, or a span of time, in seconds.
+
+    Args:
+        value: As of `at_filter`.
+        what: Names it in errors.
+
+    Raises:
+        QueryError: it is no time.
+    """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     text = value if isinstance(value, str) else f"{value:f}" if number else repr(value)
     try:
         first, dash, last = text.partition("-")
         span = seconds(first), seconds(last if dash else first)
     except ValueError as fault:
-        raise QueryError(f"The filter on 'at': {fault}.", "Write at=75, at=1:15 or at=1:15-1:30.") from None
+        raise QueryError(f"{what}: {fault}.", "Write at=75, at=1:15 or at=1:15-1:30.") from None
     if span[1] < span[0]:
-        raise QueryError(f"The filter on 'at': {value!r} ends before it starts.")
+        raise QueryError(f"{what}: {value!r} ends before it starts.")
     return span
 
 

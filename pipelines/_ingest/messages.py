@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from typing import Any, Literal, Protocol
 
 from llama_index.core.schema import TextNode
@@ -75,6 +76,12 @@ class Setup:
     limits: Limits
     parts: Parts | None = None
     speech: Part | None = None
+
+    def serve(self, connection: Connection) -> None:
+        """What a worker does: read sources until the other end closes."""
+        from sensorium.pipelines._ingest.worker import serve
+
+        serve(connection, self)
 
     def loader(self, media_type: str, name: str) -> Part | None:
         """The loader of a source, by its type and file name."""

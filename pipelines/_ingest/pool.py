@@ -10,6 +10,7 @@ from sensorium.errors import SensoriumError
 from sensorium.loaders.base import Limits, SourceFile
 from sensorium.pipelines._ingest.host import Launcher, Worker
 from sensorium.pipelines._ingest.messages import Batch, Ended, Message, Ready
+from sensorium.pipelines._ingest.queueing import Queue
 
 START_SECONDS = 120.0
 AHEAD_S = 300.0  # of a recording that a loader may take as one part
@@ -22,13 +23,35 @@ class _Slot:
     """A worker and the source it is at."""
 
     worker: Worker
+    queue: Queue
     deadline: float
     job: SourceFile | None = None
     limit: float = START_SECONDS
     pages: int = 0
     allowed_s: float = 0.0  # of a recording: what may be done by the deadline
     done_s: float = 0.0
+    waited: float = 0.0  # for a processor, since the source was begun
+    looked: float = 0.0
     ready: bool = False
+
+    def begin(self, limit: float) -> None:
+        """Let the time of the source run from now on."""
+        self.queue.more()
+        self.limit, self.waited = limit, 0.0
+        self.deadline = time.monotonic() + limit
+
+    def look(self) -> None:
+        """Put the deadline off by the time in which a busy machine kept the worker waiting."""
+        self.looked = time.monotonic()
+        more = self.queue.more()
+        self.waited += more
+        self.deadline += more
+
+    def late(self) -> bool:
+        """Whether the time is over."""
+        if time.monotonic() >= min(self.deadline, self.looked + LOOK_SECONDS):
+            self.look()
+        return time.monotonic() >= self.deadline
 
 
 class Pool:
@@ -65,7 +88,7 @@ class Pool:
         slot.job, slot.pages, slot.done_s, slot.allowed_s = job, 0, 0.0, 0.0
         slot.limit = self._limits.seconds
         if slot.ready:
-            slot.deadline = time.monotonic() + slot.limit
+            slot.begin(slot.limit)
         try:
             slot.worker.connection.send(job)
         except (BrokenPipeError, ConnectionResetError):
@@ -91,14 +114,16 @@ class Pool:
         """
         busy = {slot.worker.connection: slot for slot in self._slots if slot.job is not None}
         found = wait([*(busy if reading else ()), wake], LOOK_SECONDS)
+        late = {slot for slot in busy.values() if slot.late()}
         for connection, slot in busy.items() if reading else ():
             if connection in found:
                 yield from self._receive(slot)
-            elif time.monotonic() >= slot.deadline:
+            elif slot in late:
                 yield from self._late(slot)
 
     def _start(self) -> _Slot:
-        slot = _Slot(self._launcher.launch(), time.monotonic() + START_SECONDS)
+        worker = self._launcher.launch()
+        slot = _Slot(worker, Queue(worker.pid), time.monotonic() + START_SECONDS)
         self._slots.append(slot)
         return slot
 
@@ -119,7 +144,7 @@ class Pool:
             return
         if isinstance(message, Ready):
             slot.ready = True
-            slot.deadline = time.monotonic() + slot.limit
+            slot.begin(slot.limit)
         elif slot.job is not None:
             yield from self._take(slot, slot.job, message)
 
@@ -129,14 +154,14 @@ class Pool:
             if message.retire:
                 self._end(slot)
         else:
-            # The worker may have waited for this to be taken in; only its own time counts.
+            # The worker may have waited for this to be taken in, or for a processor; only its own time counts.
             slot.pages = max(slot.pages, message.pages)
             if message.advance is not None:
                 total = message.advance.total_s
                 slot.done_s = max(slot.done_s, min(message.advance.done_s, total))
                 slot.allowed_s = min(slot.done_s + AHEAD_S, max(total, slot.done_s))
             slot.limit = self._limit(slot)
-            slot.deadline = time.monotonic() + slot.limit - message.active
+            slot.deadline = time.monotonic() + slot.limit - max(0.0, message.active - slot.waited)
         yield job, message
 
     def _died(self, slot: _Slot) -> Iterator[Event]:

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from multiprocessing.connection import Connection
@@ -21,7 +21,7 @@ from llama_index.core.schema import TextNode
 
 from sensorium.errors import SensoriumError, SkippedError
 from sensorium.loaders import LOADERS
-from sensorium.loaders.base import Advance, Fault, Item, Loader, OcrEngine, OcrLine, SourceFile, Tools
+from sensorium.loaders.base import Advance, Fault, Item, Limits, Loader, OcrEngine, OcrLine, SourceFile, Tools
 from sensorium.loaders.sniff import describe, sniff
 from sensorium.models._wordpiece import word_pieces
 from sensorium.pipelines._ingest.messages import Batch, Ended, Message, Part, Ready, Setup
@@ -67,13 +67,13 @@ class SourceReader:
         speech = LazySpeech(setup.speech) if setup.speech else None
         self._tools = Tools(ocr, setup.assets, setup.limits, speech, setup.parts)
         self._loaders: dict[str, Loader] = {}
-        self._size_at_start = memory_mb()[1]
+        self._growth = Growth(setup.limits.memory_mb)
 
     def read(self, job: SourceFile) -> Iterator[Message]:
         """Batches of a source's nodes, and at last how it ended. Never raises for what is in the source."""
         clock = Stopwatch()
         media_type = ""
-        limit_memory(self.setup.limits.memory_mb)
+        self._growth.limit()
         try:
             media_type = sniff(job.path)
             yield from self._batches(replace(job, media_type=media_type), clock)
@@ -83,8 +83,8 @@ class SourceReader:
         except SensoriumError as fault:
             ended = Ended("failed", _told(fault), clock.seconds(), media_type)
         except Exception as fault:  # noqa: BLE001  parsers raise anything; here it ends as the row of one source
-            ended = Ended("failed", self._reason(fault), clock.seconds(), media_type)
-        yield replace(ended, retire=self._outgrown())
+            ended = Ended("failed", reason(fault, self.setup.limits), clock.seconds(), media_type)
+        yield replace(ended, retire=self._growth.outgrown())
 
     def _batches(self, file: SourceFile, clock: "Stopwatch") -> Iterator[Batch]:
         batch = _Open(file.media_type, clock)
@@ -104,16 +104,14 @@ class SourceReader:
             self._loaders[part.name] = part.make()
         return self._loaders[part.name].load(file, self._tools)
 
-    def _reason(self, fault: Exception) -> str:
-        if isinstance(fault, MemoryError) or _NO_MEMORY.search(str(fault)):
-            return f"needs more than {self.setup.limits.memory_mb:,} MB of memory (index.limits.memory_mb)"
-        last = traceback.extract_tb(fault.__traceback__)[-1]
-        words = " ".join(str(fault).split())[:300]
-        return f"the parser failed: {type(fault).__name__}: {words} ({Path(last.filename).name}:{last.lineno})"
 
-    def _outgrown(self) -> bool:
-        _give_back()
-        return memory_mb()[1] - self._size_at_start > max(512, 0.4 * self.setup.limits.memory_mb)
+def reason(fault: Exception, limits: Limits) -> str:
+    """Why a parser failed, in words."""
+    if isinstance(fault, MemoryError) or _NO_MEMORY.search(str(fault)):
+        return f"needs more than {limits.memory_mb:,} MB of memory (index.limits.memory_mb)"
+    last = traceback.extract_tb(fault.__traceback__)[-1]
+    words = " ".join(str(fault).split())[:300]
+    return f"the parser failed: {type(fault).__name__}: {words} ({Path(last.filename).name}:{last.lineno})"
 
 
 def _give_back() -> None:
@@ -121,6 +119,15 @@ def _give_back() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
+
+
+@contextmanager
+def _tidied() -> Iterator[None]:
+    """Give back what a run of a model took, before it can pile up: some 100 MB, in a hundredth of its time."""
+    try:
+        yield
+    finally:
+        _give_back()
 
 
 def _told(fault: SensoriumError) -> str:
@@ -232,7 +239,8 @@ class LazyOcr:
 
     def read(self, picture: Any) -> list[OcrLine]:
         """See `OcrEngine.read`."""
-        return self._engine.read(picture)
+        with _tidied():
+            return self._engine.read(picture)
 
 
 class LazySpeech:
@@ -257,7 +265,8 @@ class LazySpeech:
 
     def transcribe(self, sound: Sound) -> list[Segment]:
         """See `SpeechEngine.transcribe`."""
-        return self._engine.transcribe(sound)
+        with _tidied():
+            return self._engine.transcribe(sound)
 
 
 def memory_mb() -> tuple[float, float]:
@@ -270,6 +279,27 @@ def memory_mb() -> tuple[float, float]:
 
     size = resource.getpagesize() / 1e6
     return int(pages[0]) * size, int(pages[1]) * size
+
+
+class Growth:
+    """The memory of this process since now.
+
+    Args:
+        most_mb: What one source may take.
+    """
+
+    def __init__(self, most_mb: int) -> None:
+        self._most_mb = most_mb
+        self._at_start = memory_mb()[1]
+
+    def limit(self) -> None:
+        """Bound what the next source takes."""
+        limit_memory(self._most_mb)
+
+    def outgrown(self) -> bool:
+        """Whether this process holds much more than at its start, after giving back what it does not use."""
+        _give_back()
+        return memory_mb()[1] - self._at_start > max(512, 0.4 * self._most_mb)
 
 
 def limit_memory(more_mb: int) -> None:

@@ -18,6 +18,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilters,
 )
 
+from sensorium.clock import span
 from sensorium.errors import EvidenceError, QueryError
 from sensorium.loaders.base import Picture
 from sensorium.nodes import Evidence
@@ -27,7 +28,7 @@ from sensorium.pipelines.evidence import PictureDrawer
 from sensorium.pipelines.ingest import IngestReport, Progress
 from sensorium.pipelines.links import Linker, Links
 from sensorium.pipelines.query import QueryPipeline
-from sensorium.pipelines.results import Answer, Form, Hit, usual_form
+from sensorium.pipelines.results import Answer, Citation, Form, Hit, usual_form
 from sensorium.pipelines.retrievers import equality
 from sensorium.pipelines.shown import Shown
 from sensorium.pipelines.spec import Spec, load_spec
@@ -210,33 +211,40 @@ class KnowledgeBase:
         """A pipeline's retriever as a plain LlamaIndex retriever."""
         return self.pipeline(name).retriever
 
-    def picture(self, node_id: str) -> Picture:
-        """The crop, slide picture, frame, waveform or text behind a node.
+    def picture(self, of: str | Hit | Citation) -> Picture:
+        """The crop, slide picture, frame, waveform or text behind a node; see `asset`.
 
         Raises:
             EvidenceError: unknown node, or its source vanished or changed.
         """
-        return self.asset(node_id, "picture")
+        return self.asset(of, "picture")
 
-    def clip(self, node_id: str) -> Picture:
+    def clip(self, of: str | Hit | Citation) -> Picture:
         """The clip of a recording behind a node, in a format that browsers play: MP4, or M4A for sound alone.
 
         Raises:
             EvidenceError: unknown node, no recording, or its source vanished or changed.
         """
-        return self.asset(node_id, "clip")
+        return self.asset(of, "clip")
 
-    def asset(self, node_id: str, form: Form | None = None) -> Picture:
-        """What shows a node; see `Citation.asset`.
+    def asset(
+        self, of: str | Hit | Citation, form: Form | None = None, at: tuple[float, float] | None = None
+    ) -> Picture:
+        """What shows a node, or a result: of a hit with neighbours and of a citation just the seconds of its evidence.
 
         Args:
-            node_id: From a hit or a citation.
+            of: The id of a node, a hit or a citation.
             form: "picture" or "clip"; by default a clip of what is said, and a picture of everything else.
+            at: Other seconds of the recording, from and to.
 
         Raises:
             EvidenceError: unknown node, its source vanished or changed, or it has no such form.
         """
-        evidence, metadata = self._evidence(node_id)
+        evidence, metadata = self._evidence(of)
+        if at is not None:
+            if evidence.start_s is None:
+                raise EvidenceError(f"{evidence.source} is no recording: it has no time {span(*at)}.")
+            evidence = evidence.model_copy(update={"start_s": at[0], "end_s": at[1]})
         return self._drawer.draw(evidence, metadata, form or usual_form(evidence, metadata))
 
     def evidence(self, node_id: str) -> Evidence:
@@ -255,7 +263,10 @@ class KnowledgeBase:
         """
         return self._shown.highlighted(*self._evidence(node_id), quote)
 
-    def _evidence(self, node_id: str) -> tuple[Evidence, Mapping[str, Any]]:
+    def _evidence(self, of: str | Hit | Citation) -> tuple[Evidence, Mapping[str, Any]]:
+        if not isinstance(of, str):
+            return of.evidence, of.node.metadata if isinstance(of, Hit) else of.metadata
+        node_id = of
         nodes = self._parts.archive.fetch([node_id])
         if not nodes:
             raise EvidenceError(

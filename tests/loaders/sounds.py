@@ -9,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium.errors import MissingExtraError
 from sensorium.speech_types import SAMPLE_RATE, Segment, Sound, Word
 
 Wave = NDArray[np.float32]
@@ -116,3 +117,14 @@ class Ear:
             found.append(Segment(word.text, word.start_s, word.end_s, (word,), "en", 0.9))
             self._count += 1
         return found
+
+
+class Uninstalled:
+    """What a worker has where the extra is missing."""
+
+    @property
+    def revision(self) -> str:
+        raise MissingExtraError("Speech recognition", "faster-whisper", "speech")
+
+    def transcribe(self, sound: Sound) -> list[Segment]:
+        raise AssertionError("not reached")

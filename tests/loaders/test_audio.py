@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from llama_index.core.schema import ImageNode, TextNode
 from PIL import Image
-from tests.loaders.sounds import CODECS, Ear, beeps, music, save
+from tests.loaders.sounds import CODECS, Ear, Uninstalled, beeps, music, save
 
-from sensorium.errors import EvidenceError, LoadError, MissingExtraError, SkippedError
+from sensorium.errors import EvidenceError, LoadError, SkippedError
 from sensorium.loaders import BY_MEDIA_TYPE
 from sensorium.loaders._media import sound
 from sensorium.loaders._media.probe import probe
@@ -45,17 +45,6 @@ class Assets:
 
     def path(self, name: str) -> str:
         return str(self.folder / name)
-
-
-class Uninstalled:
-    """What a worker has where the extra is missing."""
-
-    @property
-    def revision(self) -> str:
-        raise MissingExtraError("Speech recognition", "faster-whisper", "speech")
-
-    def transcribe(self, sound: Sound) -> list[Segment]:
-        raise AssertionError("not reached")
 
 
 @pytest.fixture

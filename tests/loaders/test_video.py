@@ -13,6 +13,7 @@ import pytest
 from llama_index.core.schema import ImageNode, TextNode
 from PIL import Image
 from tests.loaders.films import film, shot, written
+from tests.loaders.sounds import Uninstalled
 
 from sensorium.errors import EvidenceError, LoadError
 from sensorium.loaders import BY_MEDIA_TYPE
@@ -128,6 +129,12 @@ def test_without_an_engine_the_scenes_are_there_and_the_row_says_what_to_do(two:
     assert len(scenes(items)) == 2
     assert "index.speech" in faults(items)
     assert "OCR is switched off" in faults(items)
+
+
+def test_without_the_extra_the_row_says_what_to_install(two: Path) -> None:
+    items = load(two, Tools(speech=Uninstalled()))
+    assert len(scenes(items)) == 2
+    assert "pip install 'sensorium[speech]'" in faults(items)
 
 
 def test_the_picture_is_the_frame_at_full_size(two: Path) -> None:
@@ -254,11 +261,11 @@ def test_damaged_pictures_are_named_and_the_rest_is_read(tmp_path: Path) -> None
     assert "0:01" in faults(items)
 
 
-@pytest.mark.parametrize("damage", ["zeros", "header"])
+@pytest.mark.parametrize("damage", ["zeros", "header", "empty"])
 def test_what_is_no_film_is_an_error(two: Path, tmp_path: Path, damage: str) -> None:
     data = two.read_bytes()
     path = tmp_path / "a.mp4"
-    path.write_bytes(data[:64] + bytes(2000) if damage == "zeros" else data[:200])
+    path.write_bytes({"zeros": data[:64] + bytes(2000), "header": data[:200], "empty": b""}[damage])
     with pytest.raises(LoadError):
         load(path)
 

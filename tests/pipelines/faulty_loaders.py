@@ -74,6 +74,15 @@ class FaultyLoader(Loader):
     def sleep(self, seconds: str) -> None:
         time.sleep(float(seconds))
 
+    def pin(self, processor: str) -> None:
+        os.sched_setaffinity(0, {int(processor)})
+
+    def compute(self, seconds: str) -> None:
+        """Takes so much time of a processor."""
+        end = time.process_time() + float(seconds)
+        while time.process_time() < end:
+            pass
+
     def kill(self, signal: str) -> None:
         os.kill(os.getpid(), int(signal))
 
@@ -116,3 +125,10 @@ class FaultyLoader(Loader):
 
     def picture(self, file: SourceFile, evidence: Evidence) -> Picture:
         raise EvidenceError("nothing to draw")
+
+    def clip(self, file: SourceFile, evidence: Evidence) -> Picture:
+        """The number of this process, once the orders are done."""
+        for line in file.path.read_text().splitlines():
+            order, _, value = line.partition(" ")
+            getattr(self, order.lower())(value)
+        return Picture(str(os.getpid()).encode(), "text/plain")

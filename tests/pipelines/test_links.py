@@ -18,6 +18,7 @@ from sensorium.apps._cli.output import links_text
 from sensorium.loaders.base import Tools, local_file
 from sensorium.loaders.slides import SlidesLoader
 from sensorium.nodes import Evidence, NodeInfo, picture_node, source_id, text_node
+from sensorium.pipelines._links.sight import View, compare
 from sensorium.pipelines._links.words import Weights, runs
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.copy import Copier
@@ -211,6 +212,57 @@ def test_a_deck_that_is_not_indexed_links_to_nothing(stage: Stage) -> None:
     stage.talk("talk.mp4", [(stage.drawn(gone, n), words(lines)) for n, lines in enumerate(texts, 1)])
     stage.link()
     assert [stage.shown("talk.mp4", 10.0 * i, 10.0 * i + 10) for i in range(3)] == [[], [], []]
+
+
+def test_a_deck_of_one_slide_links_only_when_it_is_shown_exactly(stage: Stage) -> None:
+    """What its template is cannot be told: a slide with other numbers has most of its words and looks much alike."""
+    rows, other = ([f"{n:,} members in region {i}" for i, n in enumerate(numbers)] for numbers in (
+        (4711, 860, 95032), (2386, 517, 41798),
+    ))  # fmt: skip
+    path = stage.deck("one.pptx", [("Results by region", *rows)])
+    stage.index()
+    gone = stage.deck("gone.pptx", [("Results by region", *other)])
+    stage.talk("talk.mp4", [(stage.drawn(path, 1), words(("Results by region", *rows)))])
+    stage.talk("last-year.mp4", [(stage.drawn(gone, 1), words(("Results by region", *other)))])
+    assert stage.link() == 2
+    assert stage.moments(path, 1) == [("talk.mp4", 0.0, 10.0)]
+
+
+def test_a_page_that_could_not_be_read_links_by_its_look(stage: Stage) -> None:
+    """In a deck that other screens show; a picture that is in no deck links to nothing."""
+    path = stage.deck("deck.pptx", [LINES[i : i + 2] for i in range(6)])
+    stage.index()
+    pages = [stage.drawn(path, n) for n in (2, 3, 4)]
+    scenes = [(pages[0], words(LINES[1:3])), (pages[1], ""), (photo(3), ""), (pages[2], words(LINES[3:5]))]
+    stage.talk("talk.mp4", scenes)
+    stage.link()
+    found = [stage.shown("talk.mp4", 10.0 * i, 10.0 * i + 10) for i in range(4)]
+    assert found == [[("deck.pptx", 2)], [("deck.pptx", 3)], [], [("deck.pptx", 4)]]
+
+
+def test_details_tell_pictures_that_look_much_alike_apart() -> None:
+    """A table with other numbers, filmed small and with somebody in a corner."""
+    own, other = table(1), table(2)
+    screen, views = View(film(own)), [View(picture) for picture in (own, other)]
+    right, wrong = (compare(screen, view) for view in views)
+    assert min(right.alike, wrong.alike) > 0.7
+    assert right.exact > 0.98
+    assert wrong.exact < 0.95
+    assert min(right.details, wrong.details) > 50
+
+
+def table(seed: int) -> Image.Image:
+    """A slide with a table of numbers."""
+    decide, picture = random.Random(seed), Image.new("RGB", (1280, 720), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.text((60, 40), "Results by region and quarter of the year", fill="black", font_size=44)
+    for row in range(8):
+        pen.line((60, 130 + 64 * row, 1220, 130 + 64 * row), fill="gray", width=2)
+        pen.text((70, 142 + 64 * row), f"Region {row + 1}", fill="black", font_size=32)
+        for column in range(4):
+            number = f"{decide.randint(1000, 99999):,}"
+            pen.text((330 + 220 * column, 142 + 64 * row), number, fill="black", font_size=32)
+    return picture
 
 
 @pytest.mark.integration

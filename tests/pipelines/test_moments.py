@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.pipelines.spoken import fill, maker, speech
 from typer.testing import CliRunner
 
 import sensorium
+from sensorium.apps._cli.output import hits_text
 from sensorium.apps.cli import app
 from sensorium.errors import EvidenceError, QueryError
 from sensorium.loaders.base import Advance, NodeMaker, SourceFile
@@ -255,6 +257,40 @@ def test_show_goes_by_the_suffix(indexed: Path, tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "it is text/plain: name the file" in refused.output
     assert not (tmp_path / "note.mp4").exists()
+
+
+def _length(evidence: Evidence) -> float:
+    assert evidence.start_s is not None
+    assert evidence.end_s is not None
+    return evidence.end_s - evidence.start_s
+
+
+def test_a_clip_plays_what_the_result_says(indexed: Path, tmp_path: Path) -> None:
+    """Not what its node says: quotes are shorter, and neighbouring speech is one result."""
+    with sensorium.open(data=indexed / "data") as kb:
+        cited = kb.ask("Who built the lighthouse?").citations[0]
+        assert Read(kb.clip(cited).data).seconds == pytest.approx(_length(cited.evidence), abs=0.03)
+        whole = kb.search("lighthouse")[0]
+        parts = [whole.node.model_copy(deep=True) for _ in range(2)]
+        parts[0].metadata |= {"start_s": 1.0, "end_s": 2.0}
+        parts[1].metadata |= {"start_s": 2.5, "end_s": 4.5}
+        joint = replace(whole, node=parts[0], neighbours=(parts[1],))
+        assert Read(kb.clip(joint).data).seconds == pytest.approx(3.5, abs=0.03)
+        assert kb.picture(joint).media_type == "image/png"
+        assert Read(kb.asset(whole.node.node_id, at=(7.0, 8.0)).data).seconds == pytest.approx(1.0, abs=0.03)
+        note = kb.search("Where does the harbour master live?")[0]
+        with pytest.raises(EvidenceError, match=r"note\.txt is no recording: it has no time 0:01-0:02"):
+            kb.asset(note.node.node_id, at=(1, 2))
+        listed = replace(joint, duplicates=()).public()
+    offered = next(line for line in hits_text([listed], "") if "sensorium show" in line)
+    assert offered.endswith("-o clip.m4a --at 1-4.5")
+    answered = call(indexed, "ask", "Who built the lighthouse?").output
+    command = next(line for line in answered.splitlines() if "sensorium show" in line).split("sensorium ", 1)[1].split()
+    command[command.index("clip.m4a")] = str(tmp_path / "clip.m4a")
+    assert RUN.invoke(app, command).exit_code == 0
+    assert Read((tmp_path / "clip.m4a").read_bytes()).seconds == pytest.approx(2.8, abs=0.1)
+    refused = call(indexed, "show", listed["node_id"], "--at", "soon", "-o", tmp_path / "x.m4a")
+    assert (refused.exit_code, "--at: 'soon' is no time" in refused.output) == (2, True)
 
 
 def test_the_command_line_tells_and_takes_times(indexed: Path) -> None:

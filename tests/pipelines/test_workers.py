@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,31 @@ def test_time_grows_with_the_pages_seen(launcher: Launcher, tmp_path: Path) -> N
     assert texts[-1] == "The end."
     (end,), _ = read(launcher, tmp_path, "SLEEP 3\nToo late.", limits=limits)
     assert end.reason.startswith("took longer than 1 s")
+
+
+@pytest.fixture
+def crowded() -> Iterator[int]:
+    """A processor at which four other programs are busy."""
+    processor = min(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, {{{processor}}}); print(flush=True)\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(4)]
+    for other in others:
+        assert other.stdout is not None
+        other.stdout.readline()
+    yield processor
+    for other in others:
+        other.kill()
+        other.communicate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a process waits")
+def test_time_stands_still_while_others_keep_the_processor(launcher: Launcher, tmp_path: Path, crowded: int) -> None:
+    limits = Limits(seconds=0.6, memory_mb=300)
+    start = time.monotonic()
+    (end,), _ = read(launcher, tmp_path, f"PIN {crowded}\nCOMPUTE 0.2\nDone.", limits=limits)
+    assert (end.outcome, time.monotonic() - start > 0.6) == ("read", True)
+    ends, _ = read(launcher, tmp_path, f"PIN {crowded}\nHANG", f"PIN {crowded}\nSLEEP 9", limits=limits)
+    assert [end.reason[:20] for end in ends] == ["took longer than 1 s"] * 2
 
 
 def test_a_worker_that_has_to_wait_is_not_late(launcher: Launcher, tmp_path: Path) -> None:

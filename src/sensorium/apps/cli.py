@@ -217,6 +217,9 @@ def show(
     quote: Annotated[
         str | None, typer.Option("--quote", metavar="TEXT", help="Mark these words in the picture.")
     ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIMES", help="Other seconds of the recording: 1:15-1:30.")
+    ] = None,
     config: options.Config = None,
     data: options.Data = None,
     as_json: options.Json = False,
@@ -224,14 +227,18 @@ def show(
 ) -> int:
     """Write the crop, slide picture, frame or clip behind a node; the suffix of FILE says which (.png, .mp4, .m4a)."""
     from sensorium.apps._cli.pictures import form_of, to_stdout, write
+    from sensorium.pipelines.moments import span_of
 
     if file == Path("-") and as_json:
         raise typer.BadParameter("-o - and --json both want stdout")
+    if at is not None and quote is not None:
+        raise typer.BadParameter("--at goes without --quote")
+    times = None if at is None else span_of(at, "--at")
     with _reading(config, data) as kb:
         form = form_of(file)
         if form == "clip" and kb.evidence(node_id).start_s is None:
             form = None  # no recording; `write` says which names fit
-        picture = kb.asset(node_id, form) if quote is None else kb.highlighted(node_id, quote)
+        picture = kb.asset(node_id, form, times) if quote is None else kb.highlighted(node_id, quote)
     if file == Path("-"):
         to_stdout(picture)
         return 0

@@ -107,9 +107,9 @@ def citations_text(answer: Mapping[str, Any], again: str) -> Iterable[str]:
             yield from _wrapped(f"a picture that {citation['described_by']} described", "    ")
         yield from links_text(citation, "    ")
     if citations:
-        marker, node, name = citations[0]["marker"], citations[0]["node_id"], shown_as(citations[0]["evidence"])
+        marker, node, evidence = citations[0]["marker"], citations[0]["node_id"], citations[0]["evidence"]
         yield ""
-        yield f"To see [{marker}]: sensorium show {node} -o {name}{again}"
+        yield f"To see [{marker}]: sensorium show {node} -o {shown_as(evidence)}{_at(evidence)}{again}"
 
 
 def hits_text(hits: list[Mapping[str, Any]], again: str, filters: Mapping[str, Any] | None = None) -> Iterable[str]:
@@ -121,7 +121,8 @@ def hits_text(hits: list[Mapping[str, Any]], again: str, filters: Mapping[str, A
         text = " ".join(hit["text"].split())
         yield from _wrapped(text if len(text) <= SNIPPET else text[:SNIPPET].rstrip() + " …", "   ")
         yield from links_text(hit, "   ")
-        yield f"   sensorium show {hit['node_id']} -o {shown_as(hit['evidence'])}{again}"
+        times = _at(hit["evidence"]) if hit.get("neighbours") else ""
+        yield f"   sensorium show {hit['node_id']} -o {shown_as(hit['evidence'])}{times}{again}"
 
 
 def links_text(result: Mapping[str, Any], indent: str) -> Iterable[str]:
@@ -141,6 +142,15 @@ def shown_as(evidence: Mapping[str, Any]) -> str:
     if evidence.get("start_s") is None or evidence["kind"] not in ("speech", "caption"):
         return "crop.png"
     return "clip.m4a" if str(evidence.get("media_type", "")).startswith("audio/") else "clip.mp4"
+
+
+def _at(evidence: Mapping[str, Any]) -> str:
+    """The option of `show` for what may not be all that its node says: a few words of it, or what goes on after it."""
+    if not shown_as(evidence).startswith("clip"):
+        return ""
+    start, end = evidence["start_s"], evidence.get("end_s")
+    times = (start, start if end is None else end)
+    return " --at " + "-".join(f"{time:.3f}".rstrip("0").rstrip(".") for time in times)
 
 
 def _filters_text(filters: Mapping[str, Any]) -> str:
