@@ -290,7 +290,7 @@ def make(folder: Path, corpus: Path, seed: int = 0, decks: int = 3, seconds: flo
     pictures = {source.path: drawn(source.path)[:most] for source in sources}
     kept = {(s.path.name, i): p for s in sources if s.kept for i, p in enumerate(pictures[s.path], 1)}
     same = _alike(kept)
-    others = [Image.open(p).convert("RGB") for p in sorted((corpus / "images").iterdir()) if "photo" not in p.name]
+    others = [_on_white(p) for p in sorted((corpus / "images").iterdir()) if "photo" not in p.name]
     for number, source in enumerate(sources):
         shown: list[tuple[Image.Image, tuple[tuple[str, int], ...]]] = [(decide.choice(others), ())]
         for i, picture in enumerate(pictures[source.path], 1):
@@ -307,6 +307,12 @@ def make(folder: Path, corpus: Path, seed: int = 0, decks: int = 3, seconds: flo
             for end, time, (_, places) in zip(accumulate(times), times, shown, strict=True)
         ]
     return made
+
+
+def _on_white(path: Path) -> Image.Image:
+    """A picture as it is seen: black lines on nothing would be black on black."""
+    picture = Image.open(path).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def _made_up(folder: Path, corpus: Path, decide: random.Random, decks: int) -> Iterator[Source]:

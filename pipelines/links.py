@@ -23,7 +23,7 @@ from sensorium.pipelines.results import Answer, Hit
 from sensorium.stores.base import SourceRecord, Store
 
 Draw = Callable[[Evidence, Mapping[str, Any]], Picture]
-VERSION = 1
+VERSION = 2
 """Raise it when links are found otherwise: all of them are then found anew."""
 _SEEN = "links: sources seen"
 _GAP_S = 1.0

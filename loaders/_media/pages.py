@@ -237,8 +237,9 @@ def _shape(gray: Gray) -> tuple[int, int]:
 def _means(shades: NDArray[np.generic]) -> Values:
     """Mean of each cell."""
     rows, columns = shades.shape[0] // _CELL, shades.shape[1] // _CELL
-    cells = shades[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL)
-    return np.asarray(cells.mean((1, 3), np.float32), np.float32)
+    cells = shades[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, -1)
+    down = cells.sum(1, np.float32)  # in two steps: far quicker than over both at once
+    return np.asarray(down.reshape(rows, columns, _CELL).sum(2) / _CELL**2, np.float32)
 
 
 def _weights(lost: Cells, shape: tuple[int, ...]) -> Values:

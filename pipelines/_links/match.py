@@ -1,7 +1,9 @@
 """Which slides the screens of a recording show.
 
-First the decks: one that has a screen's words, enough of them and rare ones, is shown in the recording. Then the
-slides of these decks: titles, agendas and photographs, which many decks share, link only to a deck that is shown.
+First the decks: one that has a screen's words, enough of them and rare ones, is shown in the recording; one of few
+slides, whose template cannot be told from what it says, if screens show most of it exactly. Then the slides of
+these decks: titles, agendas and photographs, which many decks share, link only to a deck that is shown. Last the
+screens that words did not place, small print above all: they are compared with the pages that are due.
 Slides are drawn only where words leave it open. The limits below were measured on recordings of real and made-up
 decks (`benchmarks/media.py`).
 """
@@ -19,6 +21,8 @@ LEAST = 0.5
 """Links with a lower score are not kept."""
 # Of words, for a deck to be shown: how alike, and on how much it must rest; less alike words need a look.
 _SURE, _LIKELY, _WEIGHT = 0.75, 0.45, 25.0
+# In a deck of few slides: words that no template has so many of, and how alike they are where there is no picture.
+_WORDY, _SAID = 100.0, 0.95
 # Of the look: for a deck to be shown, and for a slide of a deck that is.
 _SAME, _ALIKE, _TILES = 0.75, 0.6, 20
 # A slide of a shown deck needs some words in common, if it has any.
@@ -27,7 +31,11 @@ _SOME, _WORDLESS = 0.15, 12
 _UNREAD, _EXACT, _DENSE = 0.3, 0.8, 60
 # Slides whose words are nearly as alike are told apart by their look.
 _RIVAL = 0.1
+# Of the details: for a screen to show exactly this slide, and nothing but it.
+_PRECISE, _DETAILS = 0.975, 50
 _NEAREST, _LOOKED_AT, _MOST_LOOKS = 5, 3, 600
+# Pages compared with a screen that words did not place: where few could be read and else, and in a whole recording.
+_AROUND, _AROUND_READ, _MOST_AROUND = 24, 6, 240
 _NOTHING = Likeness(0.0, 0.0, 0.0, 0.0)
 
 Found = tuple[int, float, float, float]
@@ -48,8 +56,8 @@ class _Candidate:
         if self.look is None:
             return self.words.both
         if not self.words.weight or self.unread:
-            return self.look.alike
-        return max(self.words.both, (self.words.both + self.look.alike) / 2)
+            return max(self.look.alike, self.look.exact)
+        return max(self.words.both, (self.words.both + max(self.look.alike, self.look.exact)) / 2)
 
 
 class Matcher:
@@ -64,7 +72,7 @@ class Matcher:
         self._decks = decks
         self._weights = Weights([place.runs for place in deck.places] for deck in decks)
         # Few slides do not show what their template is, and so what their words are worth.
-        self._telling = sum(len(deck.places) for deck in decks) >= SMALL
+        self._few = [len(deck.places) < SMALL for deck in decks]
         self._looks = 0
 
         @lru_cache(maxsize=128)
@@ -79,9 +87,11 @@ class Matcher:
         ignored = usual({str(i): screen.runs for i, screen in enumerate(screens)})
         near = [self._near(screen, ignored) for screen in screens]
         shown = self._shown_decks(screens, near)
+        chosen = [self._chosen(screen, found, shown) for screen, found in zip(screens, near, strict=True)]
+        self._place_by_look(screens, chosen, shown)
         found: dict[int, list[Found]] = {}
-        for screen, candidates in zip(screens, near, strict=True):
-            for best in self._chosen(screen, candidates, shown):
+        for screen, several in zip(screens, chosen, strict=True):
+            for best in several:
                 found.setdefault(best.deck, []).append((best.place.number, screen.start_s, screen.end_s, best.score))
         for deck in sorted(found):
             yield self._decks[deck], found[deck]
@@ -97,18 +107,35 @@ class Matcher:
 
     def _shown_decks(self, screens: Sequence[Screen], near: Sequence[list[_Candidate]]) -> set[int]:
         """Decks that surely are shown."""
-        shown = {c.deck for found in near for c in found if c.words.both >= _SURE and c.words.weight >= _WEIGHT}
+        shown = {c.deck for found in near for c in found if c.words.both >= _SURE and self._weighs(c)}
         for screen, found in zip(screens, near, strict=True):
             for c in found[:_LOOKED_AT]:
-                likely = c.words.both >= _LIKELY and c.words.weight >= _WEIGHT and self._telling
+                likely = c.words.both >= _LIKELY and self._weighs(c)
                 if c.deck not in shown and (likely or c.unread):
                     look = self._look(screen, c).look
                     if _looks(look, _SAME, _TILES) if likely else _looks(look, _EXACT, _DENSE):
                         shown.add(c.deck)
+        shown.update(i for i, few in enumerate(self._few) if few and i not in shown and self._is_most(i, screens, near))
         for i, deck in enumerate(self._decks):
             if i not in shown and all(not place.runs for place in deck.places):
                 shown.update(self._seen(i, screens))
         return shown
+
+    def _weighs(self, candidate: _Candidate) -> bool:
+        """Whether the words that a screen and a slide share are more than those of a template."""
+        return candidate.words.weight >= (_WORDY if self._few[candidate.deck] else _WEIGHT)
+
+    def _is_most(self, deck: int, screens: Sequence[Screen], near: Sequence[list[_Candidate]]) -> bool:
+        """Whether screens show more than half of a small deck exactly: not only its agenda and its thanks."""
+        left = {place.number for place in self._decks[deck].places}
+        least = len(left) / 2
+        for screen, found in zip(screens, near, strict=True):
+            for c in [c for c in found if c.deck == deck][:_LOOKED_AT]:
+                if c.place.number in left:
+                    looked = self._look(screen, c)
+                    alike = _is_precise(looked.look) if looked.look else c.words.both >= _SAID
+                    left -= {c.place.number} if alike else set()
+        return len(left) < least
 
     def _seen(self, deck: int, screens: Sequence[Screen]) -> Iterator[int]:
         """The deck, if it has no words and a screen looks just like one of its slides."""
@@ -121,6 +148,8 @@ class Matcher:
     def _chosen(self, screen: Screen, near: Sequence[_Candidate], shown: set[int]) -> list[_Candidate]:
         """The slide of each shown deck that a screen shows; only the best decks where several have one."""
         best = [c for deck in sorted(shown) if (c := self._best(screen, [c for c in near if c.deck == deck], deck))]
+        if len(best) > 1:  # scores are comparable with a look on each
+            best = [c if c.look else self._look(screen, c) for c in best]
         most = max((c.score for c in best), default=0.0)
         return [c for c in best if c.score >= max(LEAST, most - 0.02)]
 
@@ -132,8 +161,31 @@ class Matcher:
         if not near or near[0].words.both < _LIKELY:
             blank = [place for place in self._decks[deck].places if len(place.runs) < _WORDLESS]
             looked += [self._look(screen, _Candidate(deck, place, _NOTHING)) for place in blank]
-        fit = [c for c in looked if _fits(c)]
-        return max(fit, key=lambda c: (c.words.both + (c.look.alike if c.look else 0.0), -c.place.number), default=None)
+        return max((c for c in looked if _fits(c)), key=_order, default=None)
+
+    def _place_by_look(self, screens: Sequence[Screen], chosen: list[list[_Candidate]], shown: set[int]) -> None:
+        """Find what is on screens that words did not place, those pages first that are due by the screens around."""
+        left = _MOST_AROUND
+        for at, screen in enumerate(screens):
+            if chosen[at]:
+                continue
+            for candidate in [c for deck in sorted(shown) for c in self._due(screen, chosen, at, deck)][:left]:
+                left -= 1
+                looked = self._look(screen, candidate)
+                if _is_precise(looked.look):
+                    chosen[at] = [looked]
+                    break
+
+    def _due(self, screen: Screen, chosen: Sequence[Sequence[_Candidate]], at: int, deck: int) -> Iterator[_Candidate]:
+        """Slides of a deck near the one after what was shown last, and the one before what is shown next."""
+        before = [c.place.number + 1 for several in chosen[:at] for c in several if c.deck == deck][-1:]
+        after = [c.place.number - 1 for several in chosen[at + 1 :] for c in several if c.deck == deck][:1]
+        due = before + after
+        places = [place for place in self._decks[deck].places if place.runs]
+        places.sort(key=lambda p: (min((abs(p.number - n) for n in due), default=0), p.number))
+        for i, place in enumerate(places[:_AROUND]):
+            if i < _AROUND_READ or len(screen.runs) < _UNREAD * len(place.runs):
+                yield _Candidate(deck, place, _NOTHING, unread=True)
 
     def _look(self, screen: Screen, candidate: _Candidate) -> _Candidate:
         """A candidate with its look, where both pictures can be had."""
@@ -152,10 +204,19 @@ def _rivals(near: Iterable[_Candidate]) -> bool:
 
 
 def _fits(candidate: _Candidate) -> bool:
-    if candidate.words.both >= _SURE:
+    if candidate.words.both >= _SURE or _is_precise(candidate.look):
         return True
     enough = (_EXACT, _DENSE) if candidate.unread else (_ALIKE, _TILES)
     return _looks(candidate.look, *enough)
+
+
+def _order(candidate: _Candidate) -> tuple[float, int]:
+    look = candidate.look or Sight(0.0, 0)
+    return candidate.words.both + look.alike + look.exact, -candidate.place.number
+
+
+def _is_precise(look: Sight | None) -> bool:
+    return look is not None and look.exact >= _PRECISE and look.details >= _DETAILS
 
 
 def _looks(look: Sight | None, alike: float, tiles: int) -> bool:
