@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sensorium.loaders._media.frames import Damage, Film, Still, stills
+from sensorium.loaders._media.pace import Paced
 from sensorium.loaders._media.scenes import Scene, ready
 from sensorium.loaders._media.screen_text import Shown, lines_of
 from sensorium.loaders.base import Advance
@@ -69,7 +70,8 @@ class _Reader:
     """Reads the text of pictures, of equal ones once."""
 
     def __init__(self, film: Film, ocr: OcrEngine | None) -> None:
-        self._film, self._ocr = film, ocr
+        self._film = film
+        self._ocr = Paced(ocr) if ocr is not None else None
         self._gray: Any = None
         self._lines: tuple[Shown, ...] = ()
 
@@ -77,6 +79,7 @@ class _Reader:
         """A picture with its text and the time until the next one."""
         look = ready(self._film, still)
         if self._ocr is not None and self._is_new(look.gray):
+            self._ocr.at(still.time_s)
             self._lines = lines_of(self._ocr, look.image())
             self._gray = look.gray
         texts = tuple(Shown(line.text, line.box, line.score, still.time_s, end_s) for line in self._lines)

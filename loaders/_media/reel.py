@@ -18,7 +18,7 @@ from sensorium.ocr_types import OcrEngine
 PART_S = 180.0
 """Seconds of a recording that make a part, at least: a part ends with a scene."""
 
-_VERSION = 2  # raise it when the same pictures give other scenes
+_VERSION = 3  # raise it when the same pictures give other scenes
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sensorium.loaders._media.ahead import ahead
 from sensorium.loaders._media.cuts import LAG_S, Cut, CutFinder, Small
 from sensorium.loaders._media.frames import Damage, Film, Shrinker, Still, stills
+from sensorium.loaders._media.pace import Paced
 from sensorium.loaders._media.pages import PageFinder
 from sensorium.loaders._media.screen_text import WIDTH, Gray, ScreenText
 from sensorium.loaders._media.screen_text import Shown as ShownText
@@ -165,6 +166,7 @@ class SceneFinder:
         """
         cuts = deque[Cut]()
         self._open: _Open | None = None
+        self._reader = Paced(self._ocr, start_s) if self._ocr is not None else None
         with closing(ahead(self._watched(damage, start_s), _LOOKS_AHEAD)) as watched:
             for event in chain.from_iterable(watched):
                 if isinstance(event, _Passed):
@@ -228,7 +230,9 @@ class SceneFinder:
             yield from self._close(time)
         if self._open is not None and time - self._open.start_s >= self._max_scene_s - _SAME_S:
             yield from self._close(time)
-        scene = self._open = self._open or _Open(time, ScreenText(self._ocr, time))
+        if self._reader is not None:
+            self._reader.at(time)
+        scene = self._open = self._open or _Open(time, ScreenText(self._reader, time))
         if look is None:
             return
         beside = any(cut.from_s - _EDGE_S <= time <= cut.to_s + _EDGE_S for cut in (*self._passed, *cuts))

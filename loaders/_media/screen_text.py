@@ -37,6 +37,7 @@ _FEW = 6  # contours below which nothing can be said
 _ALIKE = 0.8  # likeness of two readings of one line
 # Least time between two readings, and factor by which it grows with each that found nothing new.
 _WAIT_S, _LONGEST_WAIT_S, _PATIENCE = 1.0, 8.0, 3.0
+_LINE_S = 0.04  # and that a full page adds for each of its lines
 _SCORE = 0.6  # lines below it are no text
 _MOST_PLACES = 150  # rows of contours that are looked at closely
 _CONTRAST = 40.0  # shades between ink and paper
@@ -173,7 +174,7 @@ class ScreenText:
             elif line.score > twin.shown.score:
                 twin.shown = replace(twin.shown, text=line.text, score=line.score)
         self._known = still
-        self._wait_s = _WAIT_S if news else min(_PATIENCE * self._wait_s, _LONGEST_WAIT_S)
+        self._wait_s = max(_WAIT_S, _LINE_S * len(found)) if news else min(_PATIENCE * self._wait_s, _LONGEST_WAIT_S)
 
 
 def lines_of(ocr: OcrEngine, picture: "Image") -> tuple[Shown, ...]:

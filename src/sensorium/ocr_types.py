@@ -1,7 +1,7 @@
 """What text recognition takes and gives; shared by the loaders that ask for it and the models that do it."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Box = tuple[float, float, float, float]
 
@@ -24,4 +24,13 @@ class OcrEngine(Protocol):
         Args:
             picture: A `PIL.Image.Image` in any mode; transparency is drawn on white.
         """
+        ...
+
+
+@runtime_checkable
+class QuickOcrEngine(OcrEngine, Protocol):
+    """One that can also do it quickly."""
+
+    def glance(self, picture: Any) -> list[OcrLine]:
+        """As `read`, in a fraction of the time where the print is small, with more errors there."""
         ...

@@ -81,6 +81,10 @@ class RapidOcr:
             found = self._second_opinion(pixels, found)
         return _lines(found, turns, (pixels.shape[0], pixels.shape[1]))
 
+    def glance(self, picture: "Image") -> list[OcrLine]:
+        """As `read`, without a second opinion."""
+        return RapidOcr(self.size, self.threads, fallback=False).read(picture)
+
     def _upright(self, picture: "Image", scale: float) -> tuple[Pixels, int, Found]:
         """Upright pixels of the scaled picture, the quarter turns that made them so, and the lines."""
         pixels = _pixels(picture, scale)
