@@ -3,6 +3,7 @@
 A clip begins anywhere in a file, is decoded and encoded for seconds, and nothing can end that in a thread. Its
 worker has the limits of indexing, is started when the first one is asked for, and then waits for more. Pages and
 images are drawn by the calling process: that takes hundredths of a second, and the start of a worker almost one.
+So are those of recordings on other systems than Linux.
 """
 
 import sys
@@ -145,12 +146,18 @@ class Drawers:
                     return worker
                 _ended(worker)  # it died while it waited
             try:
-                if self._host is None:
-                    self._host = Forks(ForkHost(["av"]), self._setup)
-                return self._host.launch()
+                return self._launched()
             except SensoriumError as fault:
-                self._host = None
                 raise EvidenceError(f"{file.source}: {fault.message}", fault.hint) from fault
+
+    def _launched(self) -> Worker:
+        """A new worker; of a new host where the old one has ended."""
+        if self._host is not None:
+            with suppress(SensoriumError):
+                return self._host.launch()
+            self._host.close()
+        self._host = Forks(ForkHost(["av"]), self._setup)
+        return self._host.launch()
 
     def _back(self, worker: Worker, keep: bool) -> str:
         """Keep a worker for the next job, or end it; how it ended."""
@@ -164,5 +171,5 @@ class Drawers:
 def _ended(worker: Worker) -> str:
     try:
         return worker.end()
-    except SensoriumError:  # with its host
+    except (SensoriumError, OSError):  # with its host
         return "its process was ended"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -54,6 +55,7 @@ class Parts:
         self.spec = spec
         self._embedders: dict[str, BaseEmbedding] = {}
         self._loaders: dict[str, Loader] = {}
+        self._making = Lock()
         self.mismatch = ""
 
     @cached_property
@@ -126,11 +128,12 @@ class Parts:
         if media_type not in BY_MEDIA_TYPE:
             raise EvidenceError(f"Sources of the type {media_type} have no pictures; see the quote.")
         name = BY_MEDIA_TYPE[media_type]
-        if name not in self._loaders:
-            made = cast(Loader, LOADERS.create(name, self.spec.loaders[name].options))
-            apart = is_recording(media_type) and Drawers.possible()
-            self._loaders[name] = Apart(made, self.drawers) if apart else made
-        return self._loaders[name]
+        with self._making:
+            if name not in self._loaders:
+                made = cast(Loader, LOADERS.create(name, self.spec.loaders[name].options))
+                apart = is_recording(media_type) and Drawers.possible()
+                self._loaders[name] = Apart(made, self.drawers) if apart else made
+            return self._loaders[name]
 
     @cached_property
     def drawers(self) -> Drawers:

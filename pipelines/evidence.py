@@ -52,7 +52,7 @@ class PictureDrawer:
         file, reason = self._file(evidence, metadata)
         if not reason:
             return self._from_source(file, evidence if form == "clip" else _moment(evidence, metadata), form)
-        if metadata.get("asset") and form == "picture":
+        if metadata.get("asset") and form == "picture" and _touches(evidence, metadata):
             name = str(metadata["asset"])
             return Picture(
                 self._assets.read(name), _SUFFIX_TYPES[Path(name).suffix], note=f"kept at indexing; {reason}"
@@ -96,6 +96,14 @@ class PictureDrawer:
         if key not in self._checked:
             self._checked[key] = _digest(path)
         return "" if self._checked[key] == sha256 else "the source file changed since it was indexed"
+
+
+def _touches(evidence: Evidence, metadata: Mapping[str, Any]) -> bool:
+    """Whether evidence lies in the time of its node, of which something was kept."""
+    if evidence.start_s is None or metadata.get("start_s") is None:
+        return True
+    first, last = float(metadata["start_s"]), float(metadata.get("end_s") or metadata["start_s"])
+    return evidence.start_s <= last and first <= (evidence.start_s if evidence.end_s is None else evidence.end_s)
 
 
 def _moment(evidence: Evidence, metadata: Mapping[str, Any]) -> Evidence:

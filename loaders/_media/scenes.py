@@ -48,6 +48,7 @@ _STILLS_AHEAD, _PIXELS_AHEAD = 4, 8_000_000  # decoded pictures that wait, and t
 _MIXED_COSTS, _BESIDE_COSTS, _EMPTY_COSTS = 6.0, 1.0, 4.0
 _DARK = 24.0  # mean shade below which nothing is to be seen
 _FLAT = 8.0  # spread of the shades below which nothing is to be seen
+_LEAST = 16  # pixels of the shades, of bands much wider than high
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +279,7 @@ def _next_look(time: float) -> float:
 def ready(film: Film, still: Still) -> Look:
     """A picture made upright, with its shades."""
     upright = Shown(still.frame, still.time_s, film.video.rotation).upright(_LONGEST)
-    height = max(2, round(WIDTH * upright.height / upright.width))
+    height = max(_LEAST, round(WIDTH * upright.height / upright.width))
     gray = upright.reformat(width=WIDTH, height=height, format="gray", interpolation="AREA").to_ndarray()
     return Look(still.time_s, upright, gray, *_goodness(gray))
 

@@ -96,7 +96,8 @@ class ForkHost:
         ours, theirs = socket.socketpair()
         with theirs:
             self._send(setup)
-            reduction.send_handle(self._control, theirs.fileno(), self._process.pid)
+            with suppress(BrokenPipeError, ConnectionResetError):  # the next answer tells
+                reduction.send_handle(self._control, theirs.fileno(), self._process.pid)
             return Forked(self, self._receive(), Connection(ours.detach()))
 
     def reap(self, pid: int) -> int:

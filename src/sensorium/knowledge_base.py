@@ -244,6 +244,8 @@ class KnowledgeBase:
         if at is not None:
             if evidence.start_s is None:
                 raise EvidenceError(f"{evidence.source} is no recording: it has no time {span(*at)}.")
+            if not 0 <= at[0] <= at[1]:
+                raise EvidenceError(f"{at[0]:g} to {at[1]:g} s is no stretch of time.", "Give seconds, from and to.")
             evidence = evidence.model_copy(update={"start_s": at[0], "end_s": at[1]})
         return self._drawer.draw(evidence, metadata, form or usual_form(evidence, metadata))
 

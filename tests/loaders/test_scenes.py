@@ -257,3 +257,9 @@ def test_the_finder_holds_a_few_seconds_only() -> None:
         finder.add(at / 25, small)
     assert len(finder._seen) < 300
     assert not finder.finish()
+
+
+def test_a_band_much_wider_than_high_is_looked_at(tmp_path: Path) -> None:
+    dark, light = (np.full((16, 1280, 3), shade, np.uint8) for shade in (40, 200))
+    path = film(tmp_path / "a.mp4", [dark] * 30 + [light] * 30)
+    assert scenes(path)[-1].end_s == pytest.approx(60 / 25, abs=0.1)

@@ -82,6 +82,15 @@ def test_a_worker_that_died_while_it_waited_is_replaced(drawers: Drawers, tmp_pa
     assert cut(drawers, tmp_path, "") != before
 
 
+def test_the_process_that_starts_workers_is_replaced_too(drawers: Drawers, tmp_path: Path) -> None:
+    before = psutil.Process(cut(drawers, tmp_path, ""))
+    host = before.parent()
+    assert host is not None
+    host.kill()
+    psutil.wait_procs([before, host], timeout=5)
+    assert cut(drawers, tmp_path, "") != before.pid
+
+
 def test_workers_outlive_the_thread_that_asked_first(drawers: Drawers, tmp_path: Path) -> None:
     drawers.close()
     by: list[int] = []

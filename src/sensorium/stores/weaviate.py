@@ -56,8 +56,8 @@ class WeaviateStore(Store, WeaviateVectorStore):
     is bound to one event loop, and a cancelled task would cut off its insert, which leaves nodes that no search
     finds; a thread runs to its end.
 
-    A search sees what this process published at once, and what others published within a quarter of a second; never
-    half of it.
+    A search sees what was published through this store at once, and what others published within a quarter of a
+    second; never half of it.
 
     Args:
         data: The data folder; used by the embedded server only.

@@ -49,6 +49,7 @@ class Generations:
         self._grace_s = grace_s
         self._known: dict[str, float] = {}  # generations that were live, and since when that is known
         self._recent: Manifest | None = None
+        self._remembering = Lock()
         self._changed_s = 0.0
         self._left: set[str] = set()
         self._committed: set[str] = set()
@@ -59,8 +60,13 @@ class Generations:
     def read(self) -> Manifest:
         """The manifest as it is now."""
         manifest = read_manifest(self._engine)
-        if self._recent is None or self._recent.asked_s < manifest.asked_s:
-            self._recent = manifest
+        with self._remembering:
+            recent = self._recent
+            if recent is None or recent.answered_s <= manifest.asked_s:
+                self._recent = manifest
+            elif recent.state != manifest.state:
+                # Both were asked for at once: which is the newer one cannot be told.
+                self._recent, self._changed_s = None, max(self._changed_s, time.monotonic())
         return manifest
 
     def recent(self) -> Manifest:
@@ -70,7 +76,7 @@ class Generations:
         by its generation.
         """
         recent = self._recent
-        if recent is not None and recent.asked_s >= max(self._changed_s, time.monotonic() - FRESH_S):
+        if recent is not None and recent.asked_s > max(self._changed_s, time.monotonic() - FRESH_S):
             return recent
         return self.read()
 
@@ -123,7 +129,7 @@ class Generations:
         for _ in range(_TRIES):
             result = measure(manifest)
             after = self.read()
-            if after.dead == manifest.dead:
+            if after.key == manifest.key:
                 return result
             manifest = after
         return result
@@ -219,6 +225,7 @@ class Generations:
             self._engine.write_rows([done.row()])
             self._changed_s = self._known[update.generation] = time.monotonic()
             self._engine.write_rows([head_of(done).row(), version_row()])
+            self._changed_s = time.monotonic()
             if not retires:
                 self._engine.delete_rows([row_uuid("update", update.generation)])
 

@@ -88,11 +88,13 @@ class Manifest:
         version: Of the data.
         updates: Under way.
         asked_s: When the server was asked for it, on the clock of `time.monotonic`.
+        answered_s: When it had answered.
     """
 
     version: str
     updates: tuple[Update, ...]
     asked_s: float
+    answered_s: float
 
     @cached_property
     def dead(self) -> frozenset[str]:
@@ -162,7 +164,7 @@ def read_manifest(engine: Engine) -> Manifest:
     rows = engine.rows(Filter.by_property(ROW).contains_any(["version", "update"]), [ROW, VALUE, STATE, GENERATION])
     version = next((str(r.properties[VALUE]) for r in rows if r.properties[ROW] == "version"), "")
     updates = tuple(Update.parse(r.properties) for r in rows if r.properties[ROW] == "update")
-    return Manifest(version, updates, asked_s)
+    return Manifest(version, updates, asked_s, time.monotonic())
 
 
 def record_json(record: SourceRecord) -> str:

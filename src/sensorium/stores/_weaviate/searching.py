@@ -174,6 +174,7 @@ class Searcher:
         """The hits of each leg, all of one state of the index; the legs run side by side."""
 
         def run(manifest: Manifest) -> list[list[Found]]:
+            self._parts.connection.check_open()
             beside = [self._beside.submit(_hits, leg, manifest, extra) for leg in legs[1:]]
             return [_hits(legs[0], manifest, extra), *(hits.result() for hits in beside)]
 
