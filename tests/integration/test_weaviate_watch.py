@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4, uuid5
 
 import pytest
-from tests.integration.weaviate_case import open_store, publish, version
+from tests.integration.weaviate_case import open_store, publish, version, versions
 
 from sensorium.stores._weaviate.engine import Found
 from sensorium.stores._weaviate.names import row_uuid
@@ -184,4 +184,33 @@ def test_what_is_in_doubt_is_looked_for_by_its_own_vector(
     monkeypatch.setattr(engine, "near", unlinked)
     assert writer.lost(everything) == set()
     assert writer.doubted(everything) == {hidden}
+    store.close()
+
+
+def test_a_mending_that_was_killed_is_done_again_and_loses_nothing(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had written the copy of a lost node, and not yet deleted the node."""
+    store = open_store(weaviate_server, collection_name)
+    publish(store, "doc", 1)
+    engine, writer = store._parts.engine, store._parts.writer
+    # Of two objects of one node, the second one met counts as the double: here the copy.
+    stored = [f.uuid for f in engine.scan(["node_id"]) if f.node_id.startswith("doc")]
+    victim = next(one for one in stored if uuid5(one, "mended") > one)
+    delete_each, near = engine.delete_each, engine.near
+
+    def killed_before(uuids: Sequence[UUID]) -> None:
+        if victim in uuids:
+            raise KeyboardInterrupt
+        delete_each(uuids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "delete_each", killed_before)
+        with pytest.raises(KeyboardInterrupt):
+            writer.mend([victim])
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "near", lambda *of: [hit for hit in near(*of) if hit.uuid != victim])
+        assert {finding.fault for finding in store.verify(repair=True).found} == {"unfindable", "doubled"}
+    assert versions(store, "doc") == {1: 60}
+    assert store.verify().sound
     store.close()

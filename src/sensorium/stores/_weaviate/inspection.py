@@ -325,7 +325,8 @@ def mend(parts: Parts, found: Inspection) -> list[Finding]:
     parts.generations.sweep()
     doubled = _still_doubled(parts, found.doubled)
     if lost := found.unfindable - doubled:
-        parts.writer.mend(lost)
+        # The double of a lost one is the copy that a mending which was killed had made: it is made anew, and stays.
+        doubled -= set(parts.writer.mend(lost).values())
     parts.engine.delete_each([*found.orphans, *doubled])
     parts.engine.write_rows([version_row()])
     left: list[Finding] = []

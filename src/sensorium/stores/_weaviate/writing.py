@@ -216,6 +216,8 @@ class Writer:
             hidden = set(ids) - {f.uuid for f in found}
             found += [f for one in hidden for f in self._engine.by_uuid(one, names, vectors)]
             copies = [_copy(f, change(f) if change else {}) for f in found]
+            # A copy that somebody left when he was killed may be half indexed, and writing it again changes nothing.
+            self._engine.delete_each([copy.uuid for copy in copies])  # type: ignore[misc]
             for reason in self._insert(copies).values() if copies else ():
                 raise StoreError(f"A node that was to be mended is refused by Weaviate: {reason}", "Index again.")
             renamed |= {f.uuid: copy.uuid for f, copy in zip(found, copies, strict=True)}  # type: ignore[misc]
