@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.integration.weaviate_case import SPACES, open_store, publish, version
 
 from sensorium.errors import DataVersionError, SpaceError, StoreError
 from sensorium.stores import STORES
-from sensorium.stores._weaviate import manifest, names, schema
+from sensorium.stores._weaviate import generations, manifest, names, schema
 from sensorium.stores._weaviate.generations import FRESH_S
 from sensorium.stores.base import Scored, Space, Store
 from sensorium.stores.sqlite import SqliteStore
@@ -279,6 +280,31 @@ def test_a_publication_whose_last_write_is_missing_is_finished(
         assert record is not None
         assert record.sha256 == "2"
         assert [r.sha256 for r in one.sources()] == ["2"]
+    assert other.verify().sound
+    for one in (store, other):
+        one.close()
+
+
+def test_a_first_publication_whose_writer_died_before_its_last_request(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It retires nothing, and its row is still there."""
+    store = open_store(weaviate_server, collection_name)
+    delete_rows = store._parts.engine.delete_rows
+
+    def die(uuids: Sequence[UUID]) -> None:
+        if store._parts.generations._committed:
+            raise KeyboardInterrupt
+        delete_rows(uuids)
+
+    monkeypatch.setattr(store._parts.engine, "delete_rows", die)
+    with pytest.raises(KeyboardInterrupt):
+        publish(store, "doc", 1)
+    monkeypatch.undo()
+    monkeypatch.setattr(generations.Generations, "_old", lambda self, update: True)
+    other = open_store(weaviate_server, collection_name)
+    assert versions(other, "doc") == {1: 60}
+    assert not other._parts.generations.read().updates
     assert other.verify().sound
     for one in (store, other):
         one.close()

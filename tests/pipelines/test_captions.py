@@ -185,7 +185,7 @@ def test_a_model_that_says_nothing_is_not_asked_again(case: Case, server: ChatSe
     [
         {"max_requests": 2},
         {"max_tokens": 2 * 700},
-        {"max_cost": 0.0015, "llm": {"price": {"input": 0.25, "output": 2.0}}},
+        {"max_cost": 0.0008, "llm": {"price": {"input": 0.25, "output": 2.0}}},
     ],
     ids=str,
 )

@@ -317,5 +317,6 @@ class Generations:
             self._engine.confirm_rows([row_uuid("source", doc_key(update.doc))])
         if not self._old(update):
             return
-        self._engine.delete_where(Filter.by_property(GENERATION).contains_any(list(update.retires)))
+        if update.retires:
+            self._engine.delete_where(Filter.by_property(GENERATION).contains_any(list(update.retires)))
         self._engine.delete_rows([row_uuid("update", update.generation)])

@@ -76,6 +76,7 @@ class Writer:
                 refused = self._engine.insert(objects)
             except StoreError as error:
                 cut = error
+                self._engine.connection.interruptions += 1  # `watch` looks at all that was written then
                 continue
             self._check_writable(refused.values())
             return self._again(objects, refused)
