@@ -4,17 +4,14 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pytest
 from tests.integration.weaviate_case import open_store, publish, version, versions
 
-from sensorium.stores._weaviate.engine import Found
 from sensorium.stores._weaviate.names import row_uuid
 from sensorium.stores._weaviate.server import start
 from sensorium.stores._weaviate.watch import RECENT, RUN, Run
-from sensorium.stores.base import Space
 from sensorium.stores.weaviate import WeaviateStore
 from sensorium.testing.weaviate import WeaviateServer
 
@@ -160,30 +157,6 @@ def test_what_is_doubled_and_what_belongs_to_nobody_goes(weaviate_server: Weavia
     assert mended.sound, mended.public()
     assert {node.node_id: node.to_dict() for node in store.get_nodes()} == before
     assert store.verify().nodes == store.count() == 60
-    store.close()
-
-
-def test_what_is_in_doubt_is_looked_for_by_its_own_vector(
-    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A node without links from others is found where a filter names it, and nowhere else."""
-    store = open_store(weaviate_server, collection_name)
-    publish(store, "doc", 1)
-    nodes, vectors = version("same", 1, 40)
-    store.add(nodes, vectors={space: rows[[0] * 40] for space, rows in vectors.items()})
-    engine, writer = store._parts.engine, store._parts.writer
-    stored = {f.node_id: f.uuid for f in engine.scan(["node_id"]) if f.node_id.startswith(("doc", "same"))}
-    everything = {name: list(stored.values()) for name in store.spaces}
-    assert writer.doubted(everything) == set()
-    near, hidden = engine.near, stored["doc-1-3"]
-
-    def unlinked(space: Space, query: Any, limit: int, condition: Any, properties: Any) -> list[Found]:
-        hits = near(space, query, limit, condition, properties)
-        return [hit for hit in hits if condition is not True or hit.uuid != hidden]
-
-    monkeypatch.setattr(engine, "near", unlinked)
-    assert writer.lost(everything) == set()
-    assert writer.doubted(everything) == {hidden}
     store.close()
 
 

@@ -131,7 +131,7 @@ class Connection:
             stored but not indexed, and has to be written again.
 
     Attributes:
-        interruptions: How often the server was lost for a moment, or a write was cut off.
+        interruptions: How often the server was lost for a moment.
 
     Raises:
         StoreError: no server there, a wrong key, or a version that is too old.

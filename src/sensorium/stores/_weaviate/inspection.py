@@ -9,7 +9,7 @@ it (`writing`).
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -41,7 +41,6 @@ FILTERS, KEYWORDS = "filters", "keyword search"
 _ASKED = [*IDENTITY, KEY, KIND, TAGS, TERMS]
 _PAGE = 1000
 _TERMS = 64
-_LostOf = Callable[[Mapping[str, Sequence[uuid.UUID]]], set[uuid.UUID]]
 _TRIES, _PAUSE_S = 5, 0.5
 _REPAIR_S = 2.0
 
@@ -130,7 +129,7 @@ def inspect(parts: Parts, recent: Mapping[str, str] | None = None) -> Inspection
                 found.names[f.uuid] = f.node_id
                 found.counts[f.doc][str(f.properties[KIND])] -= 1
         found.nodes += len(live)
-        _look_for(parts, live, found, parts.writer.lost if recent is None else parts.writer.doubted)
+        _look_for(parts, live, found)
     found.nodes -= len(found.doubled)
     _confirm(parts, found, suspects)
     _compare(parts, found, ledger.sources(parts) if recent is None else _records(parts, recent.values()))
@@ -187,7 +186,7 @@ def _visible(parts: Parts, manifest: Manifest, part: Sequence[Found], suspects: 
 # Looking for a batch ------------------------------------------------------------------------------------------
 
 
-def _look_for(parts: Parts, objects: Sequence[Found], found: Inspection, lost_of: _LostOf) -> None:
+def _look_for(parts: Parts, objects: Sequence[Found], found: Inspection) -> None:
     """Look for objects in the vector indexes, by filters and by their words."""
     tokens = {space_token(s.name): s.name for s in parts.spaces.values() if s.searchable}
     expected: defaultdict[str, list[uuid.UUID]] = defaultdict(list)
@@ -197,7 +196,7 @@ def _look_for(parts: Parts, objects: Sequence[Found], found: Inspection, lost_of
     lost: dict[str, set[uuid.UUID]] = {}
     for space, ids in expected.items():
         found.vectors[space] += len(ids)
-        lost[space] = lost_of({space: ids})
+        lost[space] = parts.writer.lost({space: ids})
     lost[FILTERS] = _unfiltered(parts, objects)
     lost[KEYWORDS] = _unsaid(parts, objects)
     names = {f.uuid: f.node_id for f in objects}

@@ -116,7 +116,7 @@ class Parts:
         for update in self.generations.sweep():
             objects = {space: [uuid.UUID(i) for i in ids] for space, ids in json.loads(update.record).items()}
             _log.warning("Looking after %d nodes whose writer died.", sum(map(len, objects.values())))
-            self.writer.mend({one for ids in objects.values() for one in ids})
+            self.writer.mend(self.writer.lost(objects))
             self.generations.settle(update)
 
     def clear(self) -> None:

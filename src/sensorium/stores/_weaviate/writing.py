@@ -18,8 +18,8 @@ from weaviate.classes.query import Filter
 
 from sensorium.errors import StoreError
 from sensorium.stores._weaviate.encoding import Prepared, named_vectors
-from sensorium.stores._weaviate.engine import Engine, Found, as_vector
-from sensorium.stores._weaviate.names import BARRIER, GENERATION, NODE_ID, row_uuid, vector_name
+from sensorium.stores._weaviate.engine import Engine, Found
+from sensorium.stores._weaviate.names import BARRIER, GENERATION, NODE_ID, row_uuid
 from sensorium.stores.base import Space
 
 MOST_BYTES = 32_000_000
@@ -29,8 +29,6 @@ _ATTEMPTS = 3
 _PASSING = ("deadline", "unavailable", "timeout", "timed out", "shutting down", "queue", "connection")
 _PAUSE_S = 0.4
 _STEADY = 4
-_NEAREST = 32  # hits of a search by an object's own vector
-_ALIKE = 1e-4  # difference of scores within which two vectors are one
 _T = TypeVar("_T")
 
 
@@ -76,7 +74,6 @@ class Writer:
                 refused = self._engine.insert(objects)
             except StoreError as error:
                 cut = error
-                self._engine.connection.interruptions += 1  # `watch` looks at all that was written then
                 continue
             self._check_writable(refused.values())
             return self._again(objects, refused)
@@ -169,31 +166,6 @@ class Writer:
                 found = self._engine.near(space, anywhere, len(ids), condition, [])
                 missing |= set(ids) - {f.uuid for f in found}
         return missing
-
-    def doubted(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
-        """As `lost`, and objects that an index has, but that a search by their own vector does not return.
-
-        What was cut off may be in the index without links from others: searches that a filter narrows down compare
-        it, all others never come across it. That takes one search an object, so only what is in doubt is looked at.
-        """
-        missing = self.lost(expected)
-        for space in self._searchable:
-            name = vector_name(space.name)
-            for ids in pages(expected.get(space.name, ()), self._batch):
-                condition = Filter.by_id().contains_any(list(ids))
-                for found in self._engine.find(condition, [], [name]):
-                    if found.uuid not in missing and not self._is_reached(space, found, found.vectors[name]):
-                        missing.add(found.uuid)
-        return missing
-
-    def _is_reached(self, space: Space, found: Found, vector: Any) -> bool:
-        """Whether an object, or as many others just like it as were asked for, are what is nearest to it."""
-        own = np.atleast_2d(as_vector(vector))
-        near = self._engine.near(space, own, _NEAREST, True, [])
-        alike = float((own * own).sum(1).mean()) - _ALIKE
-        return any(hit.uuid == found.uuid for hit in near) or (
-            len(near) == _NEAREST and all(hit.score >= alike for hit in near)
-        )
 
     def mend(
         self, uuids: Iterable[uuid.UUID], change: Callable[[Found], Mapping[str, Any]] | None = None
