@@ -11,13 +11,13 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 from llama_index.core.schema import TextNode
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.common import PeakMemory, corpus, fresh, table
@@ -98,25 +98,27 @@ def cuts(scratch: Path) -> dict[str, Any]:
 def _film(path: Path, seed: int, dissolve: tuple[float, float], size: tuple[int, int] = (640, 360), scenes: int = 20,
           fps: int = 25) -> list[tuple[float, float]]:  # fmt: skip
     """Write a video of panned photographs and pages; the seconds from and to which scenes change."""
-    decide, borders, frames = random.Random(seed), [], 0
+    from benchmarks.recordings import write
+
+    decide, borders = random.Random(seed), list[tuple[float, float]]()
     stills = _stills(decide, scenes, size)
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "24"})
-        stream.width, stream.height, stream.pix_fmt, stream.time_base = *size, "yuv420p", Fraction(1, fps)
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
         before: Iterator[Image.Image] | None = None
+        written = 0
         for still in stills:
             pan, mixed = _panned(still, size, decide), round(fps * decide.uniform(*dissolve)) if before else 0
             if before:
-                borders.append((frames / fps, (frames + mixed) / fps))
+                borders.append((written / fps, (written + mixed) / fps))
             for i in range(mixed + round(fps * decide.uniform(2.0, 6.0))):
                 picture = next(pan)
                 if i < mixed and before:
                     picture = Image.blend(next(before), picture, (i + 1) / (mixed + 1))
-                frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
-                frame.pts, frames = frames, frames + 1
-                output.mux(stream.encode(frame))
+                yield np.asarray(picture)
+                written += 1
             before = pan
-        output.mux(stream.encode())
+
+    write(path, frames(), size, fps)
     return borders
 
 
@@ -149,23 +151,19 @@ def _panned(picture: Image.Image, size: tuple[int, int], decide: random.Random) 
 
 def _talk(path: Path, seed: int, slides: int = 12, fps: int = 25) -> None:
     """Write a video of a talk at 720p: slides as they are drawn, 10 to 30 s each, and a speaker who moves."""
-    from benchmarks.recordings import Camera, drawn
+    from benchmarks.recordings import Camera, drawn, write
 
-    decide, size, frames = random.Random(seed), (1280, 720), 0
+    decide, size = random.Random(seed), (1280, 720)
     pages = [page for deck in sorted((corpus() / "pptx").glob("*.pptx")) for page in drawn(deck)]
     decide.shuffle(pages)
     camera = Camera("corner", size, decide)
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "24"})
-        stream.width, stream.height, stream.pix_fmt, stream.time_base = *size, "yuv420p", Fraction(1, fps)
+
+    def frames() -> Iterator[NDArray[np.uint8]]:
         for page in pages[:slides]:
             for _ in range(decide.randint(10, 30)):
-                pixels = np.asarray(camera.film(page))
-                for _ in range(fps):
-                    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-                    frame.pts, frames = frames, frames + 1
-                    output.mux(stream.encode(frame))
-        output.mux(stream.encode())
+                yield from [np.asarray(camera.film(page))] * fps
+
+    write(path, frames(), size, fps)
 
 
 def _scenes(path: Path, ocr: OcrEngine | None = None) -> list[dict[str, Any]]:

@@ -7,15 +7,16 @@ are a picture without words. Recordings cut, zoom, letterbox, blur, compress, an
 import io
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, cycle
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from pptx import Presentation
 from pptx.dml.color import RGBColor
@@ -25,6 +26,7 @@ from sensorium.loaders.base import Loader, local_file
 from sensorium.loaders.pdf import PdfLoader
 from sensorium.loaders.slides import SlidesLoader
 from sensorium.nodes import Evidence
+from sensorium.pictures import on_white
 
 COLOURS = ((20, 60, 110), (120, 30, 40), (30, 90, 60), (70, 70, 80))
 FPS = 5
@@ -235,24 +237,30 @@ class Camera:
         return picture
 
 
+def write(path: Path, frames: Iterable[NDArray[np.uint8]], size: tuple[int, int], fps: int, crf: int = 24) -> None:
+    """Write an MP4 (H.264) of frames, each of shape (height, width, 3)."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": str(crf)})
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = *size, "yuv420p", Fraction(1, fps)
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = number
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+
+
 def record(path: Path, frames: Iterator[tuple[Image.Image, float]], camera: Camera, crf: int, seed: int) -> None:
     """Write an MP4 (H.264) that shows each picture for some seconds, with noise that changes from frame to frame."""
     noise = np.random.default_rng(seed)
-    grains = [noise.normal(0, 2.5, (camera.size[1], camera.size[0]))[..., None].astype(np.int16) for _ in range(4)]
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = *camera.size, "yuv420p"
-        stream.time_base = Fraction(1, FPS)
-        number = 0
+    grains = cycle([noise.normal(0, 2.5, camera.size[::-1])[..., None].astype(np.int16) for _ in range(4)])
+
+    def noisy() -> Iterator[NDArray[np.uint8]]:
         for picture, seconds in frames:
             still = np.asarray(camera.film(picture), np.int16)
             for _ in range(round(seconds * FPS)):
-                noisy = np.clip(still + grains[number % len(grains)], 0, 255).astype(np.uint8)
-                frame = av.VideoFrame.from_ndarray(noisy, format="rgb24")
-                frame.pts = number
-                number += 1
-                output.mux(stream.encode(frame))
-        output.mux(stream.encode())
+                yield np.clip(still + next(grains), 0, 255).astype(np.uint8)
+
+    write(path, noisy(), camera.size, FPS, crf)
 
 
 LAYOUTS = (("full", (1280, 720)), ("corner", (1280, 720)), ("side", (1280, 720)), ("window", (1280, 720)),
@@ -290,7 +298,7 @@ def make(folder: Path, corpus: Path, seed: int = 0, decks: int = 3, seconds: flo
     pictures = {source.path: drawn(source.path)[:most] for source in sources}
     kept = {(s.path.name, i): p for s in sources if s.kept for i, p in enumerate(pictures[s.path], 1)}
     same = _alike(kept)
-    others = [_on_white(p) for p in sorted((corpus / "images").iterdir()) if "photo" not in p.name]
+    others = [on_white(Image.open(p)) for p in sorted((corpus / "images").iterdir()) if "photo" not in p.name]
     for number, source in enumerate(sources):
         shown: list[tuple[Image.Image, tuple[tuple[str, int], ...]]] = [(decide.choice(others), ())]
         for i, picture in enumerate(pictures[source.path], 1):
@@ -307,12 +315,6 @@ def make(folder: Path, corpus: Path, seed: int = 0, decks: int = 3, seconds: flo
             for end, time, (_, places) in zip(accumulate(times), times, shown, strict=True)
         ]
     return made
-
-
-def _on_white(path: Path) -> Image.Image:
-    """A picture as it is seen: black lines on nothing would be black on black."""
-    picture = Image.open(path).convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def _made_up(folder: Path, corpus: Path, decide: random.Random, decks: int) -> Iterator[Source]:

@@ -6,7 +6,7 @@ minutes; a film that leafs or scrolls through pages would be read for hours.
 
 from typing import Any
 
-from sensorium.ocr_types import OcrEngine, OcrLine, QuickOcrEngine
+from sensorium.ocr_types import OcrEngine, OcrLine, glance
 
 _LINES_PER_S = 2.0
 """Lines that are read carefully, for each second of the film: some tenth of a second of work each."""
@@ -33,8 +33,8 @@ class Paced:
 
     def read(self, picture: Any) -> list[OcrLine]:
         """See `OcrEngine.read`."""
-        if self._lines <= 0 and isinstance(self._ocr, QuickOcrEngine):
-            return self._ocr.glance(picture)
+        if self._lines <= 0:
+            return glance(self._ocr, picture)
         found = self._ocr.read(picture)
         self._lines -= len(found)
         return found

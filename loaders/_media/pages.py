@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium.loaders._media.cells import CELL, cell_means, grid
 from sensorium.loaders._media.cuts import LAG_S, Cut
 
 Gray = NDArray[np.uint8]
 Cells = NDArray[np.bool_]
 Values = NDArray[np.float32]
 
-_CELL = 8  # pixels of a cell's side
 _HOLD = 2  # steps from look to look during which a picture stands still, before and after
 _GAPS = (1, 2, 3, 4, 5)  # steps that a change may take
 _MEMORY = 25  # looks after which it is forgotten what moved
@@ -94,7 +94,7 @@ class PageFinder:
         same = bool(self._looks) and self._looks[-1].gray.shape == gray.shape
         if not same:
             self._looks.clear()
-        moved = _means(_gap(gray, self._looks[-1].gray)) > _MOVED if same else np.zeros(_shape(gray), bool)
+        moved = cell_means(_gap(gray, self._looks[-1].gray)) > _MOVED if same else np.zeros(grid(gray.shape), bool)
         self._add(_Looked(time_s, gray, moved))
 
     def stand(self, until_s: float) -> None:
@@ -185,29 +185,29 @@ def _busy(moved: list[Cells]) -> Cells:
 
 def _inked(gray: Gray, changed: Cells) -> Cells:
     """Cells in which something is written or drawn; of those filled evenly only changed ones: others are paper."""
-    means, spread = _means(gray), np.sqrt(_variance(gray))
+    means, spread = cell_means(gray), np.sqrt(_variance(gray))
     return np.asarray((spread > _INK) | (changed & (np.abs(means - np.median(means)) > _FILLED)), bool)
 
 
 def _differ(one: Gray, other: Gray) -> Cells:
     """Cells that show something else, not the same lighter or darker."""
     a, b = one.astype(np.float32), other.astype(np.float32)
-    shared = _means(a * b) - _means(a) * _means(b)
+    shared = cell_means(a * b) - cell_means(a) * cell_means(b)
     like = np.abs(shared) / np.sqrt((_variance(one) + 1) * (_variance(other) + 1))
-    return np.asarray((_means(_gap(one, other)) > _OTHER) & (like < _LIKE), bool)
+    return np.asarray((cell_means(_gap(one, other)) > _OTHER) & (like < _LIKE), bool)
 
 
 def _stayed(one: Gray, other: Gray) -> Cells:
     """Cells with something written or drawn that is the same in both."""
-    return np.asarray((_variance(one) > _INK**2) & (_means(_gap(one, other)) < _MOVED), bool)
+    return np.asarray((_variance(one) > _INK**2) & (cell_means(_gap(one, other)) < _MOVED), bool)
 
 
 def _is_scrolled(one: Gray, other: Gray, lost: Cells) -> bool:
     """Whether what seems lost only stands higher or lower now."""
     import cv2
 
-    rows, columns = (np.flatnonzero(lost.any(axis)) * _CELL for axis in (1, 0))
-    top, bottom, left, right = rows[0], rows[-1] + _CELL, columns[0], columns[-1] + _CELL
+    rows, columns = (np.flatnonzero(lost.any(axis)) * CELL for axis in (1, 0))
+    top, bottom, left, right = rows[0], rows[-1] + CELL, columns[0], columns[-1] + CELL
     quarter = (bottom - top) // 4
     middle = np.ascontiguousarray(one[top + quarter : bottom - quarter, left:right])
     if float(middle.std()) < _INK:
@@ -227,19 +227,7 @@ def _gap(one: Gray, other: Gray) -> Gray:
 
 def _variance(gray: Gray) -> Values:
     shades = gray.astype(np.float32)
-    return np.asarray(np.maximum(_means(shades**2) - _means(shades) ** 2, 0), np.float32)
-
-
-def _shape(gray: Gray) -> tuple[int, int]:
-    return gray.shape[0] // _CELL, gray.shape[1] // _CELL
-
-
-def _means(shades: NDArray[np.generic]) -> Values:
-    """Mean of each cell."""
-    rows, columns = shades.shape[0] // _CELL, shades.shape[1] // _CELL
-    cells = shades[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, -1)
-    down = cells.sum(1, np.float32)  # in two steps: far quicker than over both at once
-    return np.asarray(down.reshape(rows, columns, _CELL).sum(2) / _CELL**2, np.float32)
+    return np.asarray(np.maximum(cell_means(shades**2) - cell_means(shades) ** 2, 0), np.float32)
 
 
 def _weights(lost: Cells, shape: tuple[int, ...]) -> Values:

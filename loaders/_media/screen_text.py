@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sensorium.loaders._media.cells import CELL, cell_means
 from sensorium.nodes import Box
 from sensorium.ocr_types import OcrEngine, OcrLine
 from sensorium.speech_types import Timed
@@ -28,7 +29,6 @@ WIDTH = 480
 
 _CONTOUR = 40  # shades from a pixel to the next but one at a contour
 _STEADY = 20  # shades by which what stands still may change
-_CELL = 8  # pixels of a cell's side
 _MOST_STILL = 0.7  # share of a cell's contours that stand still
 _DENSE = 0.12  # share of a cell's pixels that are new contours where text came up
 _NEW_CELLS = 2
@@ -261,16 +261,13 @@ def _settled(contours: Mask, steady: Mask) -> Mask:
     share = _cells(still) / np.maximum(_cells(contours), 1e-9) >= _MOST_STILL
     kept = np.zeros(contours.shape, bool)
     rows, columns = share.shape
-    kept[: rows * _CELL, : columns * _CELL] = share.repeat(_CELL, 0).repeat(_CELL, 1)
+    kept[: rows * CELL, : columns * CELL] = share.repeat(CELL, 0).repeat(CELL, 1)
     return still & kept
 
 
-def _cells(mask: Mask) -> NDArray[np.float64]:
+def _cells(mask: Mask) -> NDArray[np.float32]:
     """Share of set pixels in each cell."""
-    rows, columns = (side // _CELL for side in mask.shape)
-    cells = mask[: rows * _CELL, : columns * _CELL].view(np.uint8)
-    down = cells.reshape(rows, _CELL, -1).sum(1, np.uint8)  # in two steps: far quicker than over both at once
-    return np.asarray(down.reshape(rows, columns, _CELL).sum(2, np.uint8) / _CELL**2, np.float64)
+    return cell_means(mask.view(np.uint8), np.uint8)
 
 
 def _place(shape: tuple[int, ...], box: Box) -> tuple[slice, slice]:

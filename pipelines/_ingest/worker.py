@@ -24,7 +24,7 @@ from sensorium.loaders import LOADERS
 from sensorium.loaders.base import Advance, Fault, Item, Limits, Loader, OcrEngine, OcrLine, SourceFile, Tools
 from sensorium.loaders.sniff import describe, sniff
 from sensorium.models._wordpiece import word_pieces
-from sensorium.ocr_types import QuickOcrEngine
+from sensorium.ocr_types import glance
 from sensorium.pipelines._ingest.messages import Batch, Ended, Message, Part, Ready, Setup
 from sensorium.speech_types import Segment, Sound, SpeechEngine
 
@@ -245,9 +245,8 @@ class LazyOcr:
 
     def glance(self, picture: Any) -> list[OcrLine]:
         """See `QuickOcrEngine.glance`; as `read` with engines that know no other way."""
-        engine = self._engine
         with _tidied():
-            return engine.glance(picture) if isinstance(engine, QuickOcrEngine) else engine.read(picture)
+            return glance(self._engine, picture)
 
 
 class LazySpeech:

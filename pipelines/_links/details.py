@@ -55,13 +55,20 @@ def _at_one_size(screen: Grey, slide: Grey, place: NDArray[Any]) -> tuple[Values
     scale = float(np.hypot(place[0, 0], place[1, 0]))
     size = tuple(max(8, round(length * scale)) for length in slide.shape[::-1])
     drawn = cv2.resize(slide, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    across = np.array(place, np.float64)
-    across[:, :2] = across[:, :2] @ np.diag([slide.shape[1] / size[0], slide.shape[0] / size[1]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    seen = cv2.warpAffine(screen, across, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    seen = part_of(screen, slide, place, size)
     blurred = (cv2.GaussianBlur(p, (0, 0), b) for p, b in ((seen, _BLUR), (drawn, _DRAWN_BLUR)))
     one, other = (np.asarray(p, np.float32) for p in blurred)
     return one, other
+
+
+def part_of(screen: Grey, slide: Grey, place: NDArray[Any], size: tuple[int, ...]) -> Grey:
+    """The part of the screen where the slide is, of a size (width, height); see `compared`."""
+    import cv2
+
+    across = np.array(place, np.float64)
+    across[:, :2] = across[:, :2] @ np.diag([slide.shape[1] / size[0], slide.shape[0] / size[1]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(screen, across, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 class _Tiles:

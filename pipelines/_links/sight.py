@@ -137,14 +137,7 @@ def _tiles(screen: Grey, slide: Grey, place: NDArray[Any]) -> Sight:
     cv2 = _cv2()
     rows, columns = _TILES
     size = (columns * _TILE, rows * _TILE)
-    across = np.array([[slide.shape[1] / size[0], 0, 0], [0, slide.shape[0] / size[1], 0], [0, 0, 1]])
-    seen = cv2.warpAffine(
-        screen,
-        _chain(place, across),
-        size,
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    seen = details.part_of(screen, slide, place, size)
     drawn = cv2.resize(slide, size, interpolation=cv2.INTER_AREA)
     a, b = (cv2.GaussianBlur(p, (0, 0), 1.5).astype(np.float32) for p in (seen, drawn))
     a, b = (p.reshape(rows, _TILE, columns, _TILE).swapaxes(1, 2).reshape(-1, _TILE * _TILE) for p in (a, b))
@@ -156,8 +149,3 @@ def _tiles(screen: Grey, slide: Grey, place: NDArray[Any]) -> Sight:
     correlation = (a * b).mean(1) / np.maximum(da * db, 1e-6)
     alike = (correlation > _ALIKE) & (np.minimum(da, db) > 0.4 * np.maximum(da, db))
     return Sight(float(alike[full].mean()), int(full.sum()))
-
-
-def _chain(place: NDArray[Any], across: NDArray[Any]) -> NDArray[Any]:
-    """First `across`, then `place`, as (2, 3)."""
-    return np.asarray((np.vstack([place, [0, 0, 1]]) @ across)[:2])

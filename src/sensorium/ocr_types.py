@@ -34,3 +34,8 @@ class QuickOcrEngine(OcrEngine, Protocol):
     def glance(self, picture: Any) -> list[OcrLine]:
         """As `read`, in a fraction of the time where the print is small, with more errors there."""
         ...
+
+
+def glance(engine: OcrEngine, picture: Any) -> list[OcrLine]:
+    """Read quickly, if the engine can."""
+    return engine.glance(picture) if isinstance(engine, QuickOcrEngine) else engine.read(picture)

@@ -19,7 +19,7 @@ from weaviate.collections import Collection
 from sensorium.errors import StoreError
 from sensorium.stores._weaviate import wire
 from sensorium.stores._weaviate.connection import Connection, UnreachableError
-from sensorium.stores._weaviate.names import BODY, DOC, GENERATION, METADATA, NODE_ID, ROW, TERMS, vector_name
+from sensorium.stores._weaviate.names import BODY, IDENTITY, METADATA, ROW, TERMS, vector_name
 from sensorium.stores._weaviate.where import Condition
 from sensorium.stores._weaviate.wire import Wire
 from sensorium.stores.base import Space, Vector
@@ -27,7 +27,6 @@ from sensorium.stores.base import Space, Vector
 MOST = 10_000
 """QUERY_MAXIMUM_RESULTS: hits of one search and deletes of one request."""
 _PAUSE_S = 0.2
-_IDENTITY = (NODE_ID, GENERATION, DOC)
 _T = TypeVar("_T")
 
 
@@ -52,7 +51,7 @@ class Found:
         self._result = result
         self._properties: Mapping[str, Any] | None = None
         self.id = str(result.metadata.id)
-        self.node_id, self.generation, self.doc = wire.texts_of(result, _IDENTITY)
+        self.node_id, self.generation, self.doc = wire.texts_of(result, IDENTITY)
         self.score = score
 
     @property

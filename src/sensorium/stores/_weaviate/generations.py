@@ -1,6 +1,7 @@
 """The generations of one index: what readers may see now, and the steps of an update (`manifest`)."""
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -121,7 +122,7 @@ class Generations:
         What became live later may have replaced what the manifest still shows.
         """
         known, asked_s = self._known, manifest.asked_s
-        return {(f.generation, f.doc) for part in found for f in part if not known.get(f.generation, 1e18) <= asked_s}
+        return {(f.generation, f.doc) for part in found for f in part if known.get(f.generation, math.inf) > asked_s}
 
     def steady(self, measure: Callable[[Manifest], Any]) -> Any:
         """Run a count until the manifest is the same before and after it."""
