@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from sensorium.errors import EvidenceError, SensoriumError
+from sensorium.loaders._media.clips import LONGEST_S
 from sensorium.loaders.base import Item, Limits, Loader, OcrEngine, Picture, SourceFile, Tools, Word
 from sensorium.nodes import Evidence
 from sensorium.pipelines._ingest.drawer import DrawSetup, Job, Made, Task
@@ -23,7 +24,6 @@ from sensorium.pipelines._ingest.queueing import Queue
 
 MOST_WORKERS = 2
 _LOOK_S = 0.2
-_CLIP_S = 300.0  # clips are not longer
 _DOING = {"picture": "to draw it", "clip": "to cut the clip", "words": "to read it", "read": "to read it"}
 
 
@@ -62,6 +62,38 @@ class Apart(Loader):
         """See `Loader.words`; the worker has an OCR engine of its own."""
         found: list[Word] = self._drawers.make("words" if ocr is None else "read", file, evidence)
         return found
+
+
+class Here(Loader):
+    """A loader that draws in this process, one picture at a time: MuPDF wants no threads.
+
+    Args:
+        inner: The loader itself.
+        turn: Of all that draw here.
+    """
+
+    name = "here"
+
+    def __init__(self, inner: Loader, turn: threading.Lock) -> None:
+        self._inner, self._turn = inner, turn
+
+    def load(self, file: SourceFile, tools: Tools) -> Iterator[Item]:
+        """See `Loader.load`."""
+        return self._inner.load(file, tools)
+
+    def picture(self, file: SourceFile, evidence: Evidence) -> Picture:
+        """See `Loader.picture`."""
+        with self._turn:
+            return self._inner.picture(file, evidence)
+
+    def clip(self, file: SourceFile, evidence: Evidence) -> Picture:
+        """See `Loader.clip`; clips have nothing to do with MuPDF."""
+        return self._inner.clip(file, evidence)
+
+    def words(self, file: SourceFile, evidence: Evidence, ocr: OcrEngine | None = None) -> list[Word]:
+        """See `Loader.words`."""
+        with self._turn:
+            return self._inner.words(file, evidence, ocr)
 
 
 class Drawers:
@@ -136,7 +168,7 @@ class Drawers:
         if job.task != "clip":
             return self._limits.seconds
         length = (job.evidence.end_s or 0.0) - (job.evidence.start_s or 0.0)
-        return self._limits.seconds + self._limits.seconds_per_minute * min(max(length, 0.0), _CLIP_S) / 60
+        return self._limits.seconds + self._limits.seconds_per_minute * min(max(length, 0.0), LONGEST_S) / 60
 
     def _taken(self, file: SourceFile) -> Worker:
         with self._lock:

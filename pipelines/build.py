@@ -1,6 +1,6 @@
 """From a specification to objects. Every part is made when it is first asked for, once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -17,9 +17,9 @@ from sensorium.models.base import PartEncoder
 from sensorium.models.cache import EmbeddingCache
 from sensorium.nodes import whole_characters
 from sensorium.pipelines import FUSERS, LEGS, QUERY_STEPS, RERANKERS, ROUTERS, SPLITTERS, SYNTHESIZERS
-from sensorium.pipelines._ingest.messages import Part
+from sensorium.pipelines._ingest.messages import Part, loader_parts
 from sensorium.pipelines._ingest.recordings import is_recording
-from sensorium.pipelines.apart import Apart, Drawers
+from sensorium.pipelines.apart import Apart, Drawers, Here
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.drawn import Drawn
 from sensorium.pipelines.evidence import PictureDrawer
@@ -55,7 +55,7 @@ class Parts:
         self.spec = spec
         self._embedders: dict[str, BaseEmbedding] = {}
         self._loaders: dict[str, Loader] = {}
-        self._making = Lock()
+        self._making, self._drawing = Lock(), Lock()
         self.mismatch = ""
 
     @cached_property
@@ -132,18 +132,18 @@ class Parts:
             if name not in self._loaders:
                 made = cast(Loader, LOADERS.create(name, self.spec.loaders[name].options))
                 apart = is_recording(media_type) and Drawers.possible()
-                self._loaders[name] = Apart(made, self.drawers) if apart else made
+                self._loaders[name] = Apart(made, self.drawers) if apart else Here(made, self._drawing)
             return self._loaders[name]
 
     @cached_property
     def drawers(self) -> Drawers:
         """The processes that draw and cut what citations of recordings show."""
-        loaders = {
-            media_type: Part(name, LOADERS.entry(name).target, self.spec.loaders[name].options)
-            for media_type, name in BY_MEDIA_TYPE.items()
-            if is_recording(media_type)
-        }
-        return Drawers(loaders, Part(self._ocr, OCR_ENGINES.entry(self._ocr).target), self.spec.index.limits)
+        ocr = Part(self._ocr, OCR_ENGINES.entry(self._ocr).target)
+        return Drawers(loader_parts(self._loader_options), ocr, self.spec.index.limits)
+
+    @property
+    def _loader_options(self) -> dict[str, Mapping[str, Any]]:
+        return {name: component.options for name, component in self.spec.loaders.items()}
 
     def pipeline(
         self, name: str, picture_of: PictureOf, others: Callable[[str], QueryPipeline] | None = None
@@ -194,7 +194,7 @@ class Parts:
             embedders={name: self.embedder(name) for name in index.spaces},
             sentences=SENTENCES if any(space.name == SENTENCES for space in self.spaces) else None,
             split=SPLITTERS.create(index.split.name, index.split.options),
-            loaders={name: component.options for name, component in self.spec.loaders.items()},
+            loaders=self._loader_options,
             readers={suffix: (reader.name, reader.options) for suffix, reader in self.spec.readers.items()},
             ocr=index.ocr,
             speech=(index.speech.name, index.speech.options),

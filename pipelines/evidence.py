@@ -1,8 +1,7 @@
 """From evidence back to the source: the crop, slide picture or text that a citation shows."""
 
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from sensorium.errors import EvidenceError
 from sensorium.loaders.base import Loader, Picture, SourceFile
 from sensorium.nodes import Evidence
 from sensorium.pipelines._ingest.discover import locate
-from sensorium.pipelines.apart import Apart
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.drawn import Drawn
 from sensorium.pipelines.results import Form, PictureOf
@@ -27,14 +25,13 @@ class PictureDrawer:
     """Draws evidence from the original file; falls back to a stored asset when the file is gone.
 
     Args:
-        loader: Gives the loader of a media type.
+        loader: Gives the loader of a media type, as `apart` has them where several threads draw.
         assets: Where pictures kept at indexing are.
         drawn: Where drawn pictures are kept; None: each is drawn anew.
     """
 
     def __init__(self, loader: Callable[[str], Loader], assets: AssetStore, drawn: Drawn | None = None) -> None:
         self._loader, self._assets, self.drawn = loader, assets, drawn
-        self._drawing = threading.Lock()  # MuPDF wants no threads
         # (path, size, mtime) of originals whose digest was compared already.
         self._checked: dict[tuple[str, int, int], str] = {}
 
@@ -85,8 +82,7 @@ class PictureDrawer:
         def draw() -> Picture:
             if form == "clip":
                 return loader.clip(file, evidence)
-            with nullcontext() if isinstance(loader, Apart) else self._drawing:
-                return loader.picture(file, evidence)
+            return loader.picture(file, evidence)
 
         return draw() if self.drawn is None else self.drawn.get(evidence, form, draw)
 
@@ -115,19 +111,17 @@ def _moment(evidence: Evidence, metadata: Mapping[str, Any]) -> Evidence:
 
 
 def pictures_of(assets: AssetStore, draw: PictureOf) -> PictureBytes:
-    """Pictures of nodes: those kept at indexing, else drawn from the source, one at a time (MuPDF wants no threads).
+    """Pictures of nodes: those kept at indexing, else drawn from the source.
 
     Args:
         assets: Where pictures are kept.
         draw: Draws evidence.
     """
-    lock = threading.Lock()
 
     def picture(node: BaseNode) -> bytes:
         if node.metadata.get("asset"):
             return assets.read(str(node.metadata["asset"]))
-        with lock:
-            drawn = draw(Evidence.of(node), node.metadata)
+        drawn = draw(Evidence.of(node), node.metadata)
         if not drawn.media_type.startswith("image/"):
             raise EvidenceError(f"{node.metadata.get('source')}: it has no picture ({drawn.media_type})")
         return drawn.data

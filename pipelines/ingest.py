@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from sensorium.errors import ConfigError
-from sensorium.loaders import BY_MEDIA_TYPE, LOADERS
 from sensorium.loaders.base import Limits
 from sensorium.models import OCR_ENGINES, SPEECH_ENGINES
 from sensorium.models._encoder import cores
@@ -19,7 +18,7 @@ from sensorium.models.cache import EmbeddingCache
 from sensorium.pipelines._ingest.captions import Captioning
 from sensorium.pipelines._ingest.discover import discover
 from sensorium.pipelines._ingest.embed import Vectoriser
-from sensorium.pipelines._ingest.messages import Part, Setup, Splitter
+from sensorium.pipelines._ingest.messages import Part, Setup, Splitter, loader_parts
 from sensorium.pipelines._ingest.parts import PartStore
 from sensorium.pipelines._ingest.plan import Plan
 from sensorium.pipelines._ingest.progress import Progress, Reading, Tracker
@@ -90,7 +89,7 @@ class Ingestor:
         self._draw, self._assets = draw, assets
         self.data_folder = data_folder or (cache.path.parent if cache else None)
         self.setup = Setup(
-            by_type=_by_type(loaders or {}),
+            by_type=loader_parts(loaders or {}),
             by_suffix={s.lower(): _reader(s, *named) for s, named in (readers or {}).items()},
             ocr=None if ocr == "off" else Part(ocr, OCR_ENGINES.entry(ocr).target),
             speech=_speech(*speech),
@@ -186,13 +185,6 @@ class Ingestor:
 
 def _speech(name: str, options: Mapping[str, Any]) -> Part | None:
     return None if name == "off" else Part(name, SPEECH_ENGINES.entry(name).target, dict(options))
-
-
-def _by_type(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Part]:
-    return {
-        media_type: Part(name, LOADERS.entry(name).target, dict(options.get(name, {})))
-        for media_type, name in BY_MEDIA_TYPE.items()
-    }
 
 
 def _kept(vanished: Sequence[SourceRecord]) -> list[str]:

@@ -56,15 +56,17 @@ class Shown:
 
     def _read(self, evidence: Evidence, metadata: Mapping[str, Any], ocr: bool) -> list[Word]:
         key = (evidence.sha256, evidence.page, evidence.slide, evidence.bbox, evidence.start_s, evidence.end_s, ocr)
-        with self._lock:  # MuPDF wants no threads, and the same region is read once
-            if key not in self._words:
-                file = self._drawer.file(evidence, metadata)
-                loader = self._loader(evidence.media_type)
-                self._words[key] = loader.words(file, evidence, self._ocr() if ocr else None)
+        with self._lock:
+            known = self._words.get(key)
+        if known is None:
+            file = self._drawer.file(evidence, metadata)
+            known = self._loader(evidence.media_type).words(file, evidence, self._ocr() if ocr else None)
+        with self._lock:
+            self._words[key] = known
             self._words.move_to_end(key)
             while len(self._words) > _KEPT:
                 self._words.popitem(last=False)
-            return self._words[key]
+        return known
 
     def highlighted(self, evidence: Evidence, metadata: Mapping[str, Any], quote: str) -> Picture:
         """The picture of evidence with the lines of a quote marked; unmarked, with a note, where they are not found.

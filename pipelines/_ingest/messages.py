@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from llama_index.core.schema import TextNode
 
+from sensorium.loaders import BY_MEDIA_TYPE, LOADERS
 from sensorium.loaders.base import Advance, Assets, Limits, Parts
 from sensorium.pipelines._ingest.recordings import is_recording, speech_version
 from sensorium.registry import Entry
@@ -51,6 +52,14 @@ class Part:
 
     def _load(self) -> Any:
         return Entry(self.name, self.target).load()
+
+
+def loader_parts(options: Mapping[str, Mapping[str, Any]]) -> dict[str, Part]:
+    """The loader of each media type; `options` by name of the loader."""
+    return {
+        media_type: Part(name, LOADERS.entry(name).target, dict(options.get(name, {})))
+        for media_type, name in BY_MEDIA_TYPE.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.pipelines.faulty_loaders import FaultyLoader
 
 from sensorium.errors import EvidenceError
-from sensorium.loaders.base import Limits, SourceFile
+from sensorium.loaders.base import Limits, Picture, SourceFile
 from sensorium.nodes import Evidence
 from sensorium.pipelines._ingest.messages import Part
-from sensorium.pipelines.apart import Drawers
+from sensorium.pipelines.apart import Drawers, Here
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the calling process draws")
 
@@ -36,15 +37,20 @@ def drawers() -> Iterator[Drawers]:
     assert hosts() <= before
 
 
-def cut(drawers: Drawers, folder: Path, orders: str, seconds: float = 0.0) -> int:
-    """Have a file's orders obeyed; by which process that was done."""
+def order(folder: Path, orders: str, seconds: float = 0.0) -> tuple[SourceFile, Evidence]:
+    """A film with orders for its loader."""
     path = folder / "film.mp4"
     path.write_text(orders)
     digest = "0" * 64
     evidence = Evidence(
         source=path.name, sha256=digest, media_type="video/mp4", kind="scene", start_s=0.0, end_s=seconds
     )
-    return int(drawers.make("clip", SourceFile(path, str(folder), path.name, digest, "video/mp4"), evidence).data)
+    return SourceFile(path, str(folder), path.name, digest, "video/mp4"), evidence
+
+
+def cut(drawers: Drawers, folder: Path, orders: str, seconds: float = 0.0) -> int:
+    """Have a file's orders obeyed; by which process that was done."""
+    return int(drawers.make("clip", *order(folder, orders, seconds)).data)
 
 
 def test_what_a_decoder_does_costs_one_error(drawers: Drawers, tmp_path: Path) -> None:
@@ -98,3 +104,34 @@ def test_workers_outlive_the_thread_that_asked_first(drawers: Drawers, tmp_path:
     thread.start()
     thread.join()
     assert [cut(drawers, tmp_path, "")] == by
+
+
+class Slow(FaultyLoader):
+    """Draws until it is told to be done."""
+
+    def __init__(self) -> None:
+        self.begun, self.done = threading.Event(), threading.Event()
+
+    def picture(self, file: SourceFile, evidence: Evidence) -> Picture:
+        self.begun.set()
+        assert self.done.wait(10)
+        return Picture(b"", "image/png")
+
+
+def test_what_is_drawn_in_this_process_is_drawn_one_at_a_time(tmp_path: Path) -> None:
+    """Whatever the loader, and whether it draws or reads; a clip does not wait for that."""
+    turn, slow = threading.Lock(), Slow()
+    one, other = Here(slow, turn), Here(FaultyLoader(), turn)
+    file, evidence = order(tmp_path, "")
+    first = threading.Thread(target=one.picture, args=(file, evidence))
+    second = threading.Thread(target=other.words, args=(file, evidence))
+    first.start()
+    assert slow.begun.wait(10)
+    second.start()
+    second.join(0.1)
+    assert second.is_alive()
+    assert int(other.clip(file, evidence).data) == os.getpid()
+    slow.done.set()
+    for thread in (first, second):
+        thread.join(10)
+        assert not thread.is_alive()

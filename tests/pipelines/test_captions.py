@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ from sensorium.pipelines._captions.budget import Budget, Spent
 from sensorium.pipelines._captions.kept import KeptDescriptions
 from sensorium.pipelines._captions.made import words_of
 from sensorium.pipelines._ingest import estimate
+from sensorium.pipelines.apart import Here
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.captions import Captions, revision
 from sensorium.pipelines.evidence import PictureDrawer
@@ -71,7 +73,8 @@ class Case:
 
     def ingestor(self, captions: Captions | None = None, **options: Any) -> Ingestor:
         assets = AssetStore(str(self.home.data / "assets"))
-        drawer = PictureDrawer(lambda kind: cast(Loader, LOADERS.create(BY_MEDIA_TYPE[kind])), assets)
+        turn = threading.Lock()
+        drawer = PictureDrawer(lambda kind: Here(cast(Loader, LOADERS.create(BY_MEDIA_TYPE[kind])), turn), assets)
         return self.home.ingestor(captions=captions or self.captions(), draw=drawer.draw, **options)
 
     def index(self, captions: Captions | None = None, **options: Any) -> Any:
