@@ -114,17 +114,34 @@ def frame(path: Path, at_s: float, media: Media, video: VideoStream | None = Non
     return Picture(out.getvalue(), f"image/{form}")
 
 
+def inside(start_s: float, end_s: float, media: Media, spare_s: float = 0.0) -> tuple[float, float]:
+    """The part of a span that lies in the recording.
+
+    Args:
+        start_s: Of the span.
+        end_s: Of the span.
+        media: The recording.
+        spare_s: By which the recording may be longer than its header says.
+
+    Raises:
+        EvidenceError: it lies behind the end.
+    """
+    start = max(0.0, start_s)
+    if media.duration_s <= 0:
+        return start, end_s
+    if start >= media.duration_s + spare_s:
+        length = clock(media.duration_s)
+        raise EvidenceError(f"{clock(start_s)} lies behind the end of the recording, which lasts {length}.")
+    return start, max(start, min(end_s, media.duration_s))
+
+
 def _bounds(start_s: float, end_s: float, media: Media) -> tuple[float, float, str]:
     """Start, end and a remark; a span of no length is made one that can be played.
 
     Raises:
         EvidenceError: it lies behind the end.
     """
-    start = max(0.0, start_s)
-    end = min(end_s, media.duration_s) if media.duration_s > 0 else end_s
-    if media.duration_s > 0 and start >= media.duration_s:
-        length = clock(media.duration_s)
-        raise EvidenceError(f"{clock(start_s)} lies behind the end of the recording, which lasts {length}.")
+    start, end = inside(start_s, end_s, media)
     if end - start < 0.02:
         end = start + 0.1
     if end - start > LONGEST_S:

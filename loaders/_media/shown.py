@@ -1,15 +1,17 @@
 """What evidence from a recording looks like: a frame, a waveform, or a clip."""
 
 from sensorium.errors import EvidenceError, LoadError
-from sensorium.loaders._media.clips import clip, frame
+from sensorium.loaders._media.clips import clip, frame, inside
 from sensorium.loaders._media.probe import Media, SoundStream, VideoStream, probe
 from sensorium.loaders._media.waveform import waveform
 from sensorium.loaders.base import Limits, Picture, SourceFile
 from sensorium.nodes import Evidence
 
+_SPARE_S = 1.0  # the last picture may be shown a little behind the end that a header names
+
 
 def shown_picture(file: SourceFile, evidence: Evidence, video: VideoStream | None = None,
-                  sound: SoundStream | None = None, at_s: float | None = None) -> Picture:  # fmt: skip
+                  sound: SoundStream | None = None) -> Picture:  # fmt: skip
     """A still: the frame on show in the middle of the span, or the waveform of a recording without pictures.
 
     Args:
@@ -17,15 +19,15 @@ def shown_picture(file: SourceFile, evidence: Evidence, video: VideoStream | Non
         evidence: With times.
         video: Which pictures, where there are several.
         sound: Which sound, where there are several.
-        at_s: The time of the frame, instead of the middle.
 
     Raises:
-        EvidenceError: the evidence has no times, or nothing there can be decoded.
+        EvidenceError: the evidence has no times, they lie behind the end, or nothing there can be decoded.
     """
     media = _probed(file)
     start, end = _times(file, evidence)
     if media.pictures:
-        return frame(file.path, (start + end) / 2 if at_s is None else at_s, media, video)
+        start, end = inside(start, end, media, _SPARE_S)
+        return frame(file.path, (start + end) / 2, media, video)
     return waveform(file.path, start, end, media, sound)
 
 

@@ -235,6 +235,10 @@ def test_what_cannot_be_cut_says_why(talk: Path, tmp_path: Path) -> None:
     media = media_of(talk)
     with pytest.raises(EvidenceError, match=r"1:30 lies behind the end of the recording, which lasts 0:06"):
         clip(talk, 90, 95, media)
+    with pytest.raises(EvidenceError, match=r"1:30 lies behind the end of the recording, which lasts 0:06"):
+        shown_picture(local_file(talk), evidence(local_file(talk), "speech", 90.0, 95.0))
+    whole = shown_picture(local_file(talk), evidence(local_file(talk), "speech", 4.0, 95.0))
+    assert number_of(Image.open(io.BytesIO(whole.data))) == 125
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(talk.read_bytes()[:600])
     with pytest.raises(EvidenceError, match="cannot be read as a recording"):
