@@ -3,12 +3,17 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from tests.integration.weaviate_case import open_store, proxied, publish, version, versions
+from numpy.typing import NDArray
+from tests.integration.weaviate_case import SPACES, open_store, proxied, publish, version, versions
 
 from sensorium.errors import PartialWriteError, StoreError
+from sensorium.stores._weaviate.manifest import of_generation
 from sensorium.stores._weaviate.names import doc_key, first_generation
+from sensorium.stores._weaviate.stage import WeaviateStage
 from sensorium.stores.base import SourceRecord
 from sensorium.stores.weaviate import WeaviateStore
 from sensorium.testing.stores.case import raises
@@ -85,7 +90,7 @@ def test_what_the_index_lost_is_found_and_mended(weaviate_server: WeaviateServer
         with suppress(StoreError):
             hasty._parts.engine.insert(objects)
         hasty.close()
-        store._parts.writer._settle()
+        store._parts.writer.settle(True)
         if store.verify().left:
             break
     found = store.verify(repair=True)
@@ -96,6 +101,64 @@ def test_what_the_index_lost_is_found_and_mended(weaviate_server: WeaviateServer
     assert after.nodes == found.nodes == store.count()
     assert len({n.node_id for n in store.get_nodes()}) == after.nodes
     store.close()
+
+
+def test_what_is_written_beside_an_insert_that_was_cut_off(
+    weaviate_server: WeaviateServer, collection_name: str
+) -> None:
+    """An object that was linked by half is where searches and inserts end; what hangs on it is written again."""
+    # The fewer connections, the more objects are in upper layers: with the default it takes minutes to catch one.
+    spaces = [replace(space, options={"max_connections": 8}) for space in SPACES]
+    store = open_store(weaviate_server, collection_name, spaces=spaces)
+    publish(store, "doc", 1, 400)
+    nodes, vectors = version("doc", 2, 400)
+    with store.stage("doc") as stage:
+        assert isinstance(stage, WeaviateStage)
+        stage.add(nodes[:50], {space: rows[:50] for space, rows in vectors.items()})
+        stage._flush()
+        cut = open_store(weaviate_server, collection_name, spaces=spaces)
+        dead = cut._parts.generations.begin("other")
+        vectors["text"][50:80] = vectors["text"][50:80] * 0.01 + leave_half_linked(cut, dead.generation)
+        stage.add(nodes[50:], {space: rows[50:] for space, rows in vectors.items()})
+        stage._flush()
+        stage._collect(0)
+        assert store._parts.writer.unreached(stage._written), "nothing hangs on it"
+        cut._parts.generations.leave(dead)  # as who finds its writer dead does
+        cut.close()
+        stage.publish(SourceRecord("doc", "/r", "doc", "stored", counts={"text": 400}))
+    assert versions(store, "doc") == {2: 400}
+    found = store.verify()
+    assert found.sound, found.public()
+    store.close()
+
+
+def leave_half_linked(store: WeaviateStore, generation: str) -> NDArray[np.float32]:
+    """Cut inserts off until one leaves an object that searches get to, and from which nothing leads on.
+
+    Returns:
+        Its vector.
+    """
+    engine, rng = store._parts.engine, np.random.default_rng(0)
+
+    def ends_early(query: NDArray[np.float32]) -> bool:
+        return len(engine.near(SPACES[0], query[None], 10, True, [])) < 10
+
+    timeouts = store._connection.client._connection.timeout_config
+    patient = timeouts.insert
+    for attempt in range(300):
+        nodes, vectors = version("other", attempt, 200)
+        objects = [node.object(generation) for node in store._parts.prepare(nodes, vectors)]
+        timeouts.insert = rng.uniform(0.03, 0.2)
+        with suppress(StoreError):
+            engine.insert(objects)
+        timeouts.insert = patient
+        vector: NDArray[np.float32]
+        for vector in filter(ends_early, vectors["text"]):
+            time.sleep(1.0)  # the server may still have been at it
+            if ends_early(vector):
+                return vector
+        engine.delete_where(of_generation(generation))
+    pytest.fail("no insert left anything half linked")
 
 
 def test_refused_objects_are_named(

@@ -18,6 +18,7 @@ from sensorium.stores._weaviate.connection import UnreachableError
 from sensorium.stores._weaviate.engine import Engine, Found
 from sensorium.stores._weaviate.manifest import (
     ADDING,
+    CLEARING,
     PUBLISHED,
     Head,
     Manifest,
@@ -248,11 +249,7 @@ class Generations:
         return update.generation in self._left or is_gone(update.owner, update.touched)
 
     def leave(self, update: Update) -> None:
-        """Leave an update to `sweep`: some of its objects may still be on their way into the store.
-
-        A server goes on with a batch when its client is gone. What is deleted in the middle of that leaves traces in
-        the indexes, so it is given time first.
-        """
+        """Leave an update to who clears up: some of its objects may still be on their way into the store."""
         self._left.add(update.generation)
         left = replace(update, owner="", touched=time.time())
         with suppress(UnreachableError):
@@ -264,6 +261,17 @@ class Generations:
         update = Update(uuid.uuid4().hex[:16], "", ADDING, record=text, owner=owner())
         self._engine.write_rows([update.row(), *more])
         return update
+
+    def claim(self, update: Update) -> Update:
+        """Tell others that the objects of an update are looked after; who does so last has it (`holds`)."""
+        mine = replace(update, state=CLEARING, retires=(uuid.uuid4().hex,), owner=owner(), touched=time.time())
+        self._left.discard(update.generation)
+        self._engine.write_rows([mine.row()])
+        return mine
+
+    def holds(self, claim: Update) -> bool:
+        """Whether a claim, made more than a moment ago, is still the last one."""
+        return claim in self.read().updates
 
     def settle(self, update: Update) -> None:
         """The announced objects are there and verified."""
@@ -287,24 +295,16 @@ class Generations:
         self._known.clear()
         self._changed_s = time.monotonic()
 
-    def sweep(self) -> list[Update]:
-        """Finish and clear away: updates that nobody works on any more, and nodes that no reader can want.
-
-        Returns:
-            Additions whose writer did not live to verify them.
-        """
-        adding: list[Update] = []
+    def sweep(self) -> None:
+        """Finish what was published, and clear away nodes that no reader can want."""
         for update in self.read().updates:
             if update.state == PUBLISHED:
                 self._finish(update)
-            elif update.owner and self._given_up(update):
-                self.leave(update)
-            elif not update.owner and self._old(update):
-                if update.state == ADDING:
-                    adding.append(update)
-                else:
-                    self.discard(update)
-        return adding
+
+    def left(self, manifest: Manifest) -> list[Update]:
+        """Updates that were not published, and that nobody works on any more."""
+        unpublished = (u for u in manifest.updates if u.state != PUBLISHED)
+        return [u for u in unpublished if not u.owner or self._given_up(u)]
 
     def _old(self, update: Update) -> bool:
         return time.time() - update.touched > self._grace_s

@@ -40,7 +40,8 @@ from sensorium.stores._weaviate.names import (
 from sensorium.stores._weaviate.where import Condition, all_of
 from sensorium.stores.base import SourceRecord
 
-STAGED, PUBLISHED, ADDING = "staged", "published", "adding"
+STAGED, PUBLISHED, ADDING, CLEARING = "staged", "published", "adding", "clearing"
+OPEN = " open"
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Update:
         generation: That its nodes are written in.
         doc: The source.
         state: "staged" or "published"; or "adding", for nodes that go into the live generations right away and are
-            looked after when their writer dies (`record` has their objects by space).
-        retires: Generations that it replaces.
+            looked after when their writer dies (`record` has their objects by space); "clearing" while they are.
+        retires: Generations that it replaces; while it is looked after, who does that.
         record: The source's new ledger row as JSON; empty when the source is removed.
         owner: The process that writes it (`owner`); empty when it is given up.
         touched: Last sign of life, seconds since 1970.
@@ -89,12 +90,14 @@ class Manifest:
         updates: Under way.
         asked_s: When the server was asked for it, on the clock of `time.monotonic`.
         answered_s: When it had answered.
+        cuts: Changes with every insert that was cut off (`cut_row`).
     """
 
     version: str
     updates: tuple[Update, ...]
     asked_s: float
     answered_s: float
+    cuts: str = ""
 
     @cached_property
     def dead(self) -> frozenset[str]:
@@ -161,10 +164,12 @@ class Head:
 def read_manifest(engine: Engine) -> Manifest:
     """The manifest as it is now: one question."""
     asked_s = time.monotonic()
-    rows = engine.rows(Filter.by_property(ROW).contains_any(["version", "update"]), [ROW, VALUE, STATE, GENERATION])
-    version = next((str(r.properties[VALUE]) for r in rows if r.properties[ROW] == "version"), "")
+    rows = engine.rows(
+        Filter.by_property(ROW).contains_any(["version", "update", "cut"]), [ROW, VALUE, STATE, GENERATION]
+    )
+    single = {str(r.properties[ROW]): str(r.properties[VALUE]) for r in rows if r.properties[ROW] != "update"}
     updates = tuple(Update.parse(r.properties) for r in rows if r.properties[ROW] == "update")
-    return Manifest(version, updates, asked_s, time.monotonic())
+    return Manifest(single.get("version", ""), updates, asked_s, time.monotonic(), single.get("cut", ""))
 
 
 def record_json(record: SourceRecord) -> str:
@@ -181,6 +186,11 @@ def parse_record(text: str) -> SourceRecord:
 def version_row() -> DataObject[Any, Any]:
     """A new version of the data."""
     return DataObject(uuid=row_uuid("version"), properties={ROW: "version", VALUE: uuid.uuid4().hex})
+
+
+def cut_row(mended: bool) -> DataObject[Any, Any]:
+    """Tells all writers that an insert was cut off, and whether what it left is gone: see `writing.Writer.reach`."""
+    return DataObject(uuid=row_uuid("cut"), properties={ROW: "cut", VALUE: uuid.uuid4().hex + ("" if mended else OPEN)})
 
 
 def head_of(update: Update) -> Head:

@@ -17,15 +17,28 @@ from sensorium.stores._weaviate.encoding import Prepared, prepare
 from sensorium.stores._weaviate.engine import Engine
 from sensorium.stores._weaviate.fields import Fields
 from sensorium.stores._weaviate.generations import Generations
-from sensorium.stores._weaviate.manifest import of_generations, of_source
+from sensorium.stores._weaviate.manifest import (
+    ADDING,
+    CLEARING,
+    OPEN,
+    PUBLISHED,
+    Manifest,
+    Update,
+    cut_row,
+    of_generation,
+    of_generations,
+    of_source,
+)
 from sensorium.stores._weaviate.names import KEY, KIND, NODE_ID, digest
+from sensorium.stores._weaviate.process import may_be_gone
 from sensorium.stores._weaviate.schema import Plan, Settings, open_index, read_settings, recreate
 from sensorium.stores._weaviate.where import all_of, none_of
-from sensorium.stores._weaviate.writing import Writer, pages
+from sensorium.stores._weaviate.writing import Writer, pages, renamed
 from sensorium.stores.base import Space, Vectors
 
 _log = logging.getLogger(__name__)
 _SWEEP_EVERY_S = 5.0
+_CLEARED_S, _PAUSE_S = 300.0, 0.2
 
 
 class Parts:
@@ -107,17 +120,84 @@ class Parts:
             self.settings = replace(self.settings, complete=self.settings.complete - left_out)
             self.engine.write_rows([self.settings.row()])
 
+    def make_sure(self, written: Mapping[str, Sequence[uuid.UUID]], cuts: str) -> None:
+        """See to it that every search finds what was written.
+
+        Args:
+            written: For each space the objects that have a vector in it.
+            cuts: Of the manifest before that (`cleared`).
+
+        Raises:
+            StoreError: some stay lost.
+        """
+        written = self.writer.verify(written)
+        if self._doubtful(cuts) and (missing := self.writer.reach(written)):
+            raise StoreError(
+                f"{len(missing)} nodes are stored, but a search by their own vectors does not return them, even after "
+                "writing them again: an insert that was cut off elsewhere may be in the way.",
+                "Run sensorium status --verify --repair, then index again.",
+            )
+
     def sweep(self, now: bool = False) -> None:
         """Clear away what no reader can want; every few seconds at most, unless `now`."""
         with self._lock:
             if not now and time.monotonic() - self._swept < _SWEEP_EVERY_S:
                 return
             self._swept = time.monotonic()
-        for update in self.generations.sweep():
-            objects = {space: [uuid.UUID(i) for i in ids] for space, ids in json.loads(update.record).items()}
-            _log.warning("Looking after %d nodes whose writer died.", sum(map(len, objects.values())))
-            self.writer.mend(self.writer.lost(objects))
-            self.generations.settle(update)
+        self.generations.sweep()
+        for update in self.generations.left(self.generations.read()):
+            self._clear(update)
+
+    def cleared(self) -> Manifest:
+        """The manifest, when what writers left that are gone was cleared away, by whomever.
+
+        Nothing must be linked to that, and nodes that are looked after must not be written meanwhile.
+
+        Raises:
+            StoreError: another process does not come to an end with it.
+        """
+        end = time.monotonic() + _CLEARED_S
+        while True:
+            manifest = self.generations.read()
+            left = self.generations.left(manifest)
+            for update in left:
+                self._clear(update)
+            if not left and not any(u.state == CLEARING for u in manifest.updates):
+                return manifest
+            if time.monotonic() > end:
+                raise StoreError("Another process has been looking after what a dead one left for minutes.", "Wait.")
+            time.sleep(_PAUSE_S)
+
+    def _doubtful(self, cuts: str) -> bool:
+        """Whether what was written since `cuts` was read may be linked to what an insert left that was cut off."""
+        now = self.cleared()
+        others = (u for u in now.updates if u.state != PUBLISHED)
+        return now.cuts != cuts or now.cuts.endswith(OPEN) or any(may_be_gone(u.owner, u.touched) for u in others)
+
+    def _clear(self, update: Update) -> None:
+        """A server goes on for a moment with a batch whose client is gone; deleting in the middle leaves traces."""
+        if update.state in (ADDING, CLEARING):
+            self._look_after(self.generations.claim(update))
+            return
+        staged = of_generation(update.generation)
+        self.writer.settle(staged)
+        self.engine.delete_where(staged)
+        self.engine.write_rows([cut_row(mended=True)])
+        self.generations.discard(update)
+
+    def _look_after(self, claim: Update) -> None:
+        """Mend nodes that were added by a writer that is gone, unless another process claimed that, too."""
+        objects = {space: [uuid.UUID(i) for i in ids] for space, ids in json.loads(claim.record).items()}
+        some = [i for ids in objects.values() for i in ids]
+        self.writer.settle(Filter.by_id().contains_any(some) if some else False)
+        if not self.generations.holds(claim):
+            return
+        _log.warning("Looking after %d nodes whose writer died.", len(some))
+        unreached = self.writer.reach(renamed(objects, self.writer.mend(self.writer.lost(objects))))
+        if unreached:
+            _log.warning("%d nodes are not found by all searches: sensorium status --verify --repair", len(unreached))
+        self.engine.write_rows([cut_row(mended=True)])
+        self.generations.settle(claim)
 
     def clear(self) -> None:
         """Drop all nodes and the ledger, and make them anew."""

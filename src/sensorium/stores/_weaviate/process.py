@@ -10,6 +10,9 @@ from pathlib import Path
 ABANDONED_S = 3600.0
 """Age after which the work of another machine that gives no sign of life is cleared away."""
 
+QUIET_S = 90.0
+"""Age of a sign of life after which a process of another machine may be gone; living ones give one a minute."""
+
 
 def owner() -> str:
     """This process, so that others of the same machine can see whether it is alive."""
@@ -27,6 +30,12 @@ def is_gone(process: str, touched: float) -> bool:
     if machine == _machine():
         return bool(_started(pid) != started)
     return time.time() - touched > ABANDONED_S
+
+
+def may_be_gone(process: str, touched: float) -> bool:
+    """Whether a process of another machine has given no sign of life for a while; nothing is to be inferred from it."""
+    machine, _, _ = json.loads(process or '["", 0, ""]')
+    return bool(machine != _machine()) and time.time() - touched > QUIET_S
 
 
 @cache

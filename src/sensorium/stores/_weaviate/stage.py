@@ -45,6 +45,7 @@ class WeaviateStage(Stage):
         self._waiting: list[Prepared] = []
         self._writing: deque[tuple[list[Prepared], Running[dict[str, str]]]] = deque()
         self._cut = False
+        self._cuts = ""
         self._kinds: Counter[str] = Counter()
         self._ids: set[str] = set()
         self._written: defaultdict[str, list[uuid.UUID]] = defaultdict(list)
@@ -70,7 +71,7 @@ class WeaviateStage(Stage):
             self._collect(0)
             self._check_counts(record, update)
             self._parts.check_owners(self._doc, sorted(self._ids))
-            self._parts.writer.verify(self._written)
+            self._parts.make_sure(self._written, self._cuts)
             self._parts.mark_incomplete()
             self._parts.generations.publish(update, record)
             self._closed = True
@@ -91,9 +92,11 @@ class WeaviateStage(Stage):
     def _flush(self) -> Update:
         """Write what waits, beside what the caller does meanwhile; the first write announces the update."""
         generations = self._parts.generations
-        update = (
-            generations.touch(self._update) if self._update else generations.begin(self._doc, self._watch.announced)
-        )
+        if self._update is None:
+            self._cuts = self._parts.cleared().cuts
+            update = generations.begin(self._doc, self._watch.announced)
+        else:
+            update = generations.touch(self._update)
         self._update = update
         while self._waiting:
             self._collect(PARALLEL - 1)

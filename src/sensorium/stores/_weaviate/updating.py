@@ -26,7 +26,7 @@ def add_nodes(parts: Parts, nodes: Sequence[Prepared], watch: Watch) -> dict[str
     """
     if not nodes:
         return {}
-    manifest = parts.generations.read()
+    manifest = parts.cleared()
     live = parts.generations.live_of({node.doc for node in nodes}, manifest)
     replaced = _stored(parts, [node.id for node in nodes])
     by_generation: defaultdict[str, list[Prepared]] = defaultdict(list)
@@ -39,7 +39,7 @@ def add_nodes(parts: Parts, nodes: Sequence[Prepared], watch: Watch) -> dict[str
     try:
         for generation, members in by_generation.items():
             failed |= parts.writer.insert(members, generation)
-        parts.writer.verify(_objects(nodes, live, failed))
+        parts.make_sure(_objects(nodes, live, failed), manifest.cuts)
         new = {node.id: node.uuid(live[node.doc]) for node in nodes if node.id not in failed}
         _delete(parts, [f.uuid for f in replaced if new.get(f.node_id, f.uuid) != f.uuid])
         parts.generations.changed()

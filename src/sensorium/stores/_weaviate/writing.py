@@ -10,6 +10,8 @@ read back through the vector index of each space before anyone is told that it i
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,9 +20,12 @@ from weaviate.classes.query import Filter
 
 from sensorium.errors import StoreError
 from sensorium.stores._weaviate.encoding import Prepared, named_vectors
-from sensorium.stores._weaviate.engine import Engine, Found
-from sensorium.stores._weaviate.names import BARRIER, GENERATION, NODE_ID, row_uuid
-from sensorium.stores.base import Space
+from sensorium.stores._weaviate.engine import Engine, Found, as_vector
+from sensorium.stores._weaviate.fields import space_token
+from sensorium.stores._weaviate.manifest import cut_row
+from sensorium.stores._weaviate.names import BARRIER, GENERATION, NODE_ID, TAGS, row_uuid, vector_name
+from sensorium.stores._weaviate.where import Condition
+from sensorium.stores.base import Space, Vector
 
 MOST_BYTES = 32_000_000
 """Vectors in one request; Weaviate takes messages of 100 MB."""
@@ -29,6 +34,10 @@ _ATTEMPTS = 3
 _PASSING = ("deadline", "unavailable", "timeout", "timed out", "shutting down", "queue", "connection")
 _PAUSE_S = 0.4
 _STEADY = 4
+_NEAR, _NEAR_MULTI = 10, 200
+"""Hits that a node has to be among for its own vector; of multi-vector searches as many as are compared exactly."""
+_PART, _BESIDE = 200, 4
+_TIED = 1e-4
 _T = TypeVar("_T")
 
 
@@ -67,11 +76,7 @@ class Writer:
         """One batch. What may have been cut off on its way is deleted and written again."""
         for attempt in range(_ATTEMPTS):
             try:
-                if attempt:
-                    self._engine.connection.wait_ready()
-                    self._settle()
-                    self._engine.delete_each([o.uuid for o in objects])  # type: ignore[misc]
-                refused = self._engine.insert(objects)
+                refused = self._engine.insert(objects) if not attempt else self._insert_anew(objects)
             except StoreError as error:
                 cut = error
                 continue
@@ -84,23 +89,32 @@ class Writer:
         passing = [i for i, reason in refused.items() if any(word in reason.lower() for word in _PASSING)]
         if not passing:
             return refused
-        self._settle()
-        self._engine.delete_each([objects[i].uuid for i in passing])  # type: ignore[misc]
-        again = self._engine.insert([objects[i] for i in passing])
+        again = self._insert_anew([objects[i] for i in passing])
         kept = {i: reason for i, reason in refused.items() if i not in set(passing)}
         return kept | {passing[i]: reason for i, reason in again.items()}
+
+    def _insert_anew(self, objects: Sequence[DataObject[Any, Any]]) -> dict[int, str]:
+        """Insert what was cut off; other writers are told, as they may have linked theirs to it meanwhile."""
+        uuids: list[uuid.UUID] = [o.uuid for o in objects]  # type: ignore[misc]
+        self._engine.connection.wait_ready()
+        self._engine.write_rows([cut_row(mended=False)])
+        self.settle(Filter.by_id().contains_any(uuids))
+        self._engine.delete_each(uuids)
+        refused = self._engine.insert(objects)
+        self._engine.write_rows([cut_row(mended=True)])
+        return refused
 
     def _check_writable(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
             if self._engine.connection.concerns_all(reason):
                 raise self._engine.connection.refusal(reason)
 
-    def _settle(self) -> None:
+    def settle(self, batch: Condition) -> None:
         """Wait until a batch that was cut off no longer grows: the server may go on with it."""
         end = time.monotonic() + self._engine.connection.timeout_s
         before, same = -1, 0
         while same < _STEADY and time.monotonic() < end:
-            count = self._engine.count(True)
+            count = self._engine.count(batch) if batch is not False else 0
             same = same + 1 if count == before else 0
             before = count
             time.sleep(_PAUSE_S)
@@ -133,11 +147,14 @@ class Writer:
         for reason in self._insert(objects).values():
             raise StoreError(f"Weaviate refuses the barrier write: {reason}")
 
-    def verify(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> None:
+    def verify(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> Mapping[str, Sequence[uuid.UUID]]:
         """Find every object through every vector index that it belongs to; mend those that are not found.
 
         Args:
             expected: For each space the objects that have a vector in it.
+
+        Returns:
+            The same, with the new ids of those that were mended.
 
         Raises:
             StoreError: some stay lost.
@@ -146,9 +163,8 @@ class Writer:
         for _ in range(_ATTEMPTS):
             lost = self.lost(expected)
             if not lost:
-                return
-            renamed = self.mend(lost)
-            expected = {space: [renamed.get(i, i) for i in ids] for space, ids in expected.items()}
+                return expected
+            expected = renamed(expected, self.mend(lost))
         raise StoreError(
             f"{len(lost)} nodes are stored, but Weaviate's vector index does not return them, even after writing "
             "them again.",
@@ -167,6 +183,56 @@ class Writer:
                 missing |= set(ids) - {f.uuid for f in found}
         return missing
 
+    def reach(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
+        """Find every object by its own vector; mend those that are not found.
+
+        An insert that is cut off leaves objects that are linked in the upper layers of an HNSW graph and not in the
+        lowest one. Until they are deleted, searches that get to one of them end there, and so do inserts, which look
+        for neighbours: what they write then is in the index, so that filters find it (`lost`), but nothing leads
+        there. So where an insert was cut off (`manifest.cut_row`), this looks after what was written meanwhile.
+
+        Args:
+            expected: For each space the objects that have a vector in it; some may not be stored.
+
+        Returns:
+            Objects that are still not found.
+        """
+        for _ in range(_ATTEMPTS):
+            missing = self.unreached(expected)
+            if not missing:
+                return missing
+            time.sleep(_PAUSE_S * _STEADY)  # another writer may be about to delete what is in the way
+            expected = renamed(expected, self.mend(missing))
+        # MUVERA finds candidates by an approximation, which may miss even what is linked well.
+        exact = {space.name for space in self._searchable if not space.multi}
+        return self.unreached({name: ids for name, ids in expected.items() if name in exact})
+
+    def unreached(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
+        """Objects that a search by their own vector, without filters, does not return, though less near ones are.
+
+        Also those for which it returns fewer than there are: they are where searches end.
+        """
+        missing: set[uuid.UUID] = set()
+        with ThreadPoolExecutor(_BESIDE, "sensorium-verify") as pool:
+            for space in self._searchable:
+                if space.options.get("index") == "flat" or not expected.get(space.name):
+                    continue
+                name, limit = vector_name(space.name), _NEAR_MULTI if space.multi else _NEAR
+                there = self._engine.count(Filter.by_property(TAGS).contains_any([space_token(space.name)]))
+                look = partial(self._reached, space, limit, min(limit, there))
+                for ids in pages(expected[space.name], _PART):
+                    found = self._engine.find(Filter.by_id().contains_any(list(ids)), [], [name])
+                    reached = pool.map(look, [as_vector(f.vectors[name]) for f in found], [f.id for f in found])
+                    missing |= {f.uuid for f, well in zip(found, reached, strict=True) if not well}
+        return missing
+
+    def _reached(self, space: Space, limit: int, enough: int, vector: Vector, one: str) -> bool:
+        hits = self._engine.near(space, np.atleast_2d(vector), limit, True, [])
+        if len(hits) < enough:
+            return False
+        # Of more objects than these that are as near, any may be returned.
+        return one in {hit.id for hit in hits} or hits[-1].score >= self_similarity(space, vector) - _TIED
+
     def mend(
         self, uuids: Iterable[uuid.UUID], change: Callable[[Found], Mapping[str, Any]] | None = None
     ) -> dict[uuid.UUID, uuid.UUID]:
@@ -181,22 +247,22 @@ class Writer:
         Returns:
             New id by old id; without those that are not stored.
         """
-        names = [p.name for p in self._engine.data.config.get(simple=True).properties]
+        properties = [p.name for p in self._engine.data.config.get(simple=True).properties]
         vectors = named_vectors(self._searchable)
-        renamed: dict[uuid.UUID, uuid.UUID] = {}
+        copied: dict[uuid.UUID, uuid.UUID] = {}
         for ids in pages(sorted(uuids), self._batch):
-            found = self._engine.find(Filter.by_id().contains_any(list(ids)), names, vectors)
+            found = self._engine.find(Filter.by_id().contains_any(list(ids)), properties, vectors)
             hidden = set(ids) - {f.uuid for f in found}
-            found += [f for one in hidden for f in self._engine.by_uuid(one, names, vectors)]
+            found += [f for one in hidden for f in self._engine.by_uuid(one, properties, vectors)]
             copies = [_copy(f, change(f) if change else {}) for f in found]
             # A copy that somebody left when he was killed may be half indexed, and writing it again changes nothing.
             self._engine.delete_each([copy.uuid for copy in copies])  # type: ignore[misc]
             for reason in self._insert(copies).values() if copies else ():
                 raise StoreError(f"A node that was to be mended is refused by Weaviate: {reason}", "Index again.")
-            renamed |= {f.uuid: copy.uuid for f, copy in zip(found, copies, strict=True)}  # type: ignore[misc]
+            copied |= {f.uuid: copy.uuid for f, copy in zip(found, copies, strict=True)}  # type: ignore[misc]
         self.barrier()
-        self._engine.delete_each(list(renamed))
-        return renamed
+        self._engine.delete_each(list(copied))
+        return copied
 
 
 def _copy(found: Found, changed: Mapping[str, Any]) -> DataObject[Any, Any]:
@@ -206,6 +272,21 @@ def _copy(found: Found, changed: Mapping[str, Any]) -> DataObject[Any, Any]:
         properties={name: value for name, value in properties.items() if value is not None},
         vector={name: vector for name, vector in found.vectors.items() if len(vector)},
     )
+
+
+def self_similarity(space: Space, vector: Vector) -> float:
+    """How similar a search by its own vector finds an object: in the unit of `Found.score`."""
+    rows = np.atleast_2d(vector)
+    if space.distance != "dot":
+        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return float((rows @ rows.T).max(axis=1).mean())
+
+
+def renamed(
+    expected: Mapping[str, Sequence[uuid.UUID]], new: Mapping[uuid.UUID, uuid.UUID]
+) -> dict[str, list[uuid.UUID]]:
+    """Objects by space, with the new ids of those that were mended."""
+    return {space: [new.get(one, one) for one in ids] for space, ids in expected.items()}
 
 
 def pages(values: Sequence[_T], size: int = _PAGE) -> Iterator[Sequence[_T]]:
