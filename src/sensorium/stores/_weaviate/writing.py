@@ -4,7 +4,8 @@ Weaviate stores an object and then indexes its vectors. What interrupts it betwe
 connection, a kill) leaves objects that are counted and fetched but that no vector search returns, and inserting
 them again changes nothing, since an equal object is skipped. So: batches are never cut off by us; after any doubt a
 batch is deleted by id and inserted again; a barrier write flushes what is still in buffers; and what was written is
-read back through the vector index of each space before anyone is told that it is there.
+read back through the vector index of each space before anyone is told that it is there. Where an insert was cut off,
+here or elsewhere, what was written meanwhile is also searched for without filters (`Writer.reach`).
 """
 
 import time
