@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
@@ -77,6 +79,40 @@ def test_insert_deadlines_that_pass(weaviate_server: WeaviateServer, collection_
     assert found.sound, found.public()
     assert found.nodes == store.count()
     store.close()
+
+
+def test_nodes_that_are_added_again_while_another_looks_after_them(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who mends deletes what is added anew, and who adds deletes what was mended, unless one waits for the other."""
+    nodes, vectors = version("free", 1, 800)
+    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+    for attempt in range(1, 8):
+        hasty = open_store(weaviate_server, collection_name, timeout_s=1, insert_timeout_s=0.03 * attempt, batch=2000)
+        with raises(StoreError, "weaviate"):
+            hasty.add(nodes, vectors=vectors)
+        hasty.close()
+        if store._parts.engine.count(True) > 400:
+            break
+    mending, added, barrier = Event(), Event(), other._parts.writer.barrier
+
+    def before_the_old_ones_go() -> None:
+        mending.set()
+        added.wait(6.0)
+        barrier()
+
+    monkeypatch.setattr(other._parts.writer, "barrier", before_the_old_ones_go)
+    with ThreadPoolExecutor() as pool:
+        cleared = pool.submit(other._parts.sweep, now=True)
+        assert mending.wait(30.0), "the addition left nothing to mend"
+        store.add(nodes, vectors=vectors)
+        added.set()
+        cleared.result()
+    assert sorted(node.node_id for node in store.get_nodes()) == sorted(node.node_id for node in nodes)
+    found = store.verify()
+    assert found.sound, found.public()
+    store.close()
+    other.close()
 
 
 def test_what_the_index_lost_is_found_and_mended(weaviate_server: WeaviateServer, collection_name: str) -> None:

@@ -77,7 +77,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
         fusion: Who fuses the two lists of a hybrid query. "server" is slower for few hits and keeps no raw scores.
         timeout_s: Seconds after which a question without an answer is an error.
         insert_timeout_s: Seconds that the server may take for one batch.
-        batch: Nodes in one insert; 200 to 500 is fastest.
+        batch: Nodes in one insert; 200 is fastest, as some are stored while others are indexed.
 
     Raises:
         StoreError: no server, a wrong key, a version that is too old, or a collection that is not ours.
@@ -109,7 +109,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
         fusion: Fusion = "ours",
         timeout_s: float = 15.0,
         insert_timeout_s: float = 300.0,
-        batch: int = 500,
+        batch: int = 200,
     ) -> None:
         # Not WeaviateVectorStore's, which would connect and make a schema of its own.
         fields = {"index_name": check_collection(collection), "url": url, "text_key": "text"}

@@ -129,7 +129,7 @@ def inspect(parts: Parts, recent: Mapping[str, str] | None = None) -> Inspection
                 found.names[f.uuid] = f.node_id
                 found.counts[f.doc][str(f.properties[KIND])] -= 1
         found.nodes += len(live)
-        _look_for(parts, live, found, freely=recent is None)
+        _look_for(parts, live, found)
     found.nodes -= len(found.doubled)
     _confirm(parts, found, suspects)
     _compare(parts, found, ledger.sources(parts) if recent is None else _records(parts, recent.values()))
@@ -186,8 +186,8 @@ def _visible(parts: Parts, manifest: Manifest, part: Sequence[Found], suspects: 
 # Looking for a batch ------------------------------------------------------------------------------------------
 
 
-def _look_for(parts: Parts, objects: Sequence[Found], found: Inspection, freely: bool) -> None:
-    """Look for objects in the vector indexes (by filters, and `freely` by their own vectors) and by their words."""
+def _look_for(parts: Parts, objects: Sequence[Found], found: Inspection) -> None:
+    """Look for objects in the vector indexes, by filters and by their own vectors, and by their words."""
     tokens = {space_token(s.name): s.name for s in parts.spaces.values() if s.searchable}
     expected: defaultdict[str, list[uuid.UUID]] = defaultdict(list)
     for f in objects:
@@ -196,7 +196,7 @@ def _look_for(parts: Parts, objects: Sequence[Found], found: Inspection, freely:
     lost: dict[str, set[uuid.UUID]] = {}
     for space, ids in expected.items():
         found.vectors[space] += len(ids)
-        lost[space] = parts.writer.lost({space: ids}) | (parts.writer.unreached({space: ids}) if freely else set())
+        lost[space] = parts.writer.lost({space: ids}) | parts.writer.unreached({space: ids})
     lost[FILTERS] = _unfiltered(parts, objects)
     lost[KEYWORDS] = _unsaid(parts, objects)
     names = {f.uuid: f.node_id for f in objects}

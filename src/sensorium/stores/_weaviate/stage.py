@@ -70,8 +70,9 @@ class WeaviateStage(Stage):
             update = self._flush()
             self._collect(0)
             self._check_counts(record, update)
-            self._parts.check_owners(self._doc, sorted(self._ids))
+            owners = Running(partial(self._parts.check_owners, self._doc, sorted(self._ids)))
             self._parts.make_sure(self._written, self._cuts)
+            owners.result()
             self._parts.mark_incomplete()
             self._parts.generations.publish(update, record)
             self._closed = True

@@ -174,15 +174,15 @@ class Writer:
 
     def lost(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
         """Objects that a vector index does not return."""
-        missing: set[uuid.UUID] = set()
-        for space in self._searchable:
-            anywhere = np.zeros((1, space.dimension), dtype=np.float32)
-            anywhere[0, 0] = 1.0
-            for ids in pages(expected.get(space.name, ())):
-                condition = Filter.by_id().contains_any(list(ids))
-                found = self._engine.near(space, anywhere, len(ids), condition, [])
-                missing |= set(ids) - {f.uuid for f in found}
-        return missing
+        asked = [(space, ids) for space in self._searchable for ids in pages(expected.get(space.name, ()))]
+        with ThreadPoolExecutor(_BESIDE, "sensorium-verify") as pool:
+            return set[uuid.UUID]().union(*pool.map(lambda one: self._lost(*one), asked))
+
+    def _lost(self, space: Space, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+        anywhere = np.zeros((1, space.dimension), dtype=np.float32)
+        anywhere[0, 0] = 1.0
+        found = self._engine.near(space, anywhere, len(ids), Filter.by_id().contains_any(list(ids)), [])
+        return set(ids) - {f.uuid for f in found}
 
     def reach(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
         """Find every object by its own vector; mend those that are not found.
