@@ -1,7 +1,8 @@
 """Faults in the middle of a write: nothing lost, torn, or stored and never found. Kills: `test_weaviate_kills`."""
 
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -115,6 +116,51 @@ def test_nodes_that_are_added_again_while_another_looks_after_them(
     other.close()
 
 
+def test_looking_after_nodes_that_fails_is_left_to_the_next(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+    nodes, vectors = version("free", 1, 40)
+    store.add(nodes, vectors=vectors)
+    free = of_generation(first_generation(doc_key("free")))
+    left = store._parts.generations.announce({"text": [f.uuid for f in store._parts.engine.find(free, [])]})
+    store._parts.generations.leave(left)
+
+    def fails(_: object) -> None:
+        raise StoreError("no")
+
+    monkeypatch.setattr(other._parts.writer, "reach", fails)
+    other._parts.sweep(now=True)
+    store.add(nodes, vectors=vectors)
+    assert not store._parts.generations.read().updates
+    assert store.count() == 40
+    store.close()
+    other.close()
+
+
+def test_a_mended_node_is_added_again_and_mended_again(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets the id that its old copy has, which is not to be deleted then."""
+    store = open_store(weaviate_server, collection_name)
+    nodes, vectors = version("free", 1, 40)
+    store.add(nodes, vectors=vectors)
+    writer = store._parts.writer
+    free = of_generation(first_generation(doc_key("free")))
+    writer.mend([f.uuid for f in store._parts.engine.find(free, [])])
+    lost, times = writer.lost, iter([True])
+
+    def all_at_first(expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
+        return {i for ids in expected.values() for i in ids} if next(times, False) else lost(expected)
+
+    monkeypatch.setattr(writer, "lost", all_at_first)
+    store.add(nodes, vectors=vectors)
+    assert store.count() == 40
+    assert sorted(node.node_id for node in store.get_nodes()) == sorted(node.node_id for node in nodes)
+    assert store.verify().sound
+    store.close()
+
+
 def test_what_the_index_lost_is_found_and_mended(weaviate_server: WeaviateServer, collection_name: str) -> None:
     """Objects that were stored by an insert that was cut off, and that nobody looked after."""
     store = open_store(weaviate_server, collection_name)
@@ -126,7 +172,7 @@ def test_what_the_index_lost_is_found_and_mended(weaviate_server: WeaviateServer
         with suppress(StoreError):
             hasty._parts.engine.insert(objects)
         hasty.close()
-        store._parts.writer.settle(True)
+        store._parts.writer.settle([True])
         if store.verify().left:
             break
     found = store.verify(repair=True)

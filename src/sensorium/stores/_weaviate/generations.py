@@ -30,7 +30,7 @@ from sensorium.stores._weaviate.manifest import (
     version_row,
 )
 from sensorium.stores._weaviate.names import GENERATION, ROW_DOC, VALUE, doc_key, first_generation, row_uuid
-from sensorium.stores._weaviate.process import is_gone, owner
+from sensorium.stores._weaviate.process import is_gone, may_be_gone, owner
 from sensorium.stores.base import SourceRecord
 
 FRESH_S = 0.25
@@ -246,7 +246,8 @@ class Generations:
                 self._committed.discard(update.generation)
                 return True
             return False
-        return update.generation in self._left or is_gone(update.owner, update.touched)
+        left = update.generation in self._left and update.owner == owner()
+        return left or is_gone(update.owner, update.touched)
 
     def leave(self, update: Update) -> None:
         """Leave an update to who clears up: some of its objects may still be on their way into the store."""
@@ -270,7 +271,7 @@ class Generations:
         return mine
 
     def holds(self, claim: Update) -> bool:
-        """Whether a claim, made more than a moment ago, is still the last one."""
+        """Whether an update is still as it was: nobody went on with it, and no later claim is known."""
         return claim in self.read().updates
 
     def settle(self, update: Update) -> None:
@@ -304,7 +305,10 @@ class Generations:
     def left(self, manifest: Manifest) -> list[Update]:
         """Updates that were not published, and that nobody works on any more."""
         unpublished = (u for u in manifest.updates if u.state != PUBLISHED)
-        return [u for u in unpublished if not u.owner or self._given_up(u)]
+        return [u for u in unpublished if not u.owner or self._given_up(u) or self._claimed_in_vain(u)]
+
+    def _claimed_in_vain(self, update: Update) -> bool:
+        return update.state == CLEARING and may_be_gone(update.owner, update.touched)
 
     def _old(self, update: Update) -> bool:
         return time.time() - update.touched > self._grace_s

@@ -196,7 +196,9 @@ def _look_for(parts: Parts, objects: Sequence[Found], found: Inspection) -> None
     lost: dict[str, set[uuid.UUID]] = {}
     for space, ids in expected.items():
         found.vectors[space] += len(ids)
-        lost[space] = parts.writer.lost({space: ids}) | parts.writer.unreached({space: ids})
+        lost[space] = parts.writer.lost({space: ids})
+        if not parts.spaces[space].multi:  # MUVERA may miss what is linked well
+            lost[space] |= parts.writer.unreached({space: ids})
     lost[FILTERS] = _unfiltered(parts, objects)
     lost[KEYWORDS] = _unsaid(parts, objects)
     names = {f.uuid: f.node_id for f in objects}

@@ -41,7 +41,6 @@ from sensorium.stores._weaviate.where import Condition, all_of
 from sensorium.stores.base import SourceRecord
 
 STAGED, PUBLISHED, ADDING, CLEARING = "staged", "published", "adding", "clearing"
-OPEN = " open"
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,36 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """An insert that was cut off; what it left is there still.
+
+    Attributes:
+        id: Of this one.
+        owner: The process that deletes it.
+        touched: When it began with that, seconds since 1970.
+    """
+
+    id: str
+    owner: str
+    touched: float = field(default_factory=time.time)
+
+    @property
+    def uuid(self) -> uuid.UUID:
+        """Of its row."""
+        return row_uuid("cut", self.id)
+
+    def row(self) -> DataObject[Any, Any]:
+        """As a ledger row."""
+        value = json.dumps([self.owner, self.touched])
+        return DataObject(uuid=self.uuid, properties={ROW: "cut", GENERATION: self.id, VALUE: value})
+
+    @classmethod
+    def parse(cls, properties: Mapping[str, Any]) -> "Cut":
+        """From a ledger row."""
+        return cls(str(properties[GENERATION]), *json.loads(str(properties[VALUE])))
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What readers have to know.
 
@@ -90,7 +119,8 @@ class Manifest:
         updates: Under way.
         asked_s: When the server was asked for it, on the clock of `time.monotonic`.
         answered_s: When it had answered.
-        cuts: Changes with every insert that was cut off (`cut_row`).
+        cuts: Changes with every insert that was cut off, when what it left was deleted.
+        open_cuts: Inserts that were cut off and whose writers have not deleted yet what they left.
     """
 
     version: str
@@ -98,6 +128,7 @@ class Manifest:
     asked_s: float
     answered_s: float
     cuts: str = ""
+    open_cuts: tuple[Cut, ...] = ()
 
     @cached_property
     def dead(self) -> frozenset[str]:
@@ -165,11 +196,12 @@ def read_manifest(engine: Engine) -> Manifest:
     """The manifest as it is now: one question."""
     asked_s = time.monotonic()
     rows = engine.rows(
-        Filter.by_property(ROW).contains_any(["version", "update", "cut"]), [ROW, VALUE, STATE, GENERATION]
+        Filter.by_property(ROW).contains_any(["version", "update", "cuts", "cut"]), [ROW, VALUE, STATE, GENERATION]
     )
-    single = {str(r.properties[ROW]): str(r.properties[VALUE]) for r in rows if r.properties[ROW] != "update"}
+    single = {str(r.properties[ROW]): str(r.properties[VALUE]) for r in rows}
+    cuts = tuple(Cut.parse(r.properties) for r in rows if r.properties[ROW] == "cut")
     updates = tuple(Update.parse(r.properties) for r in rows if r.properties[ROW] == "update")
-    return Manifest(single.get("version", ""), updates, asked_s, time.monotonic(), single.get("cut", ""))
+    return Manifest(single.get("version", ""), updates, asked_s, time.monotonic(), single.get("cuts", ""), cuts)
 
 
 def record_json(record: SourceRecord) -> str:
@@ -188,9 +220,9 @@ def version_row() -> DataObject[Any, Any]:
     return DataObject(uuid=row_uuid("version"), properties={ROW: "version", VALUE: uuid.uuid4().hex})
 
 
-def cut_row(mended: bool) -> DataObject[Any, Any]:
-    """Tells all writers that an insert was cut off, and whether what it left is gone: see `writing.Writer.reach`."""
-    return DataObject(uuid=row_uuid("cut"), properties={ROW: "cut", VALUE: uuid.uuid4().hex + ("" if mended else OPEN)})
+def cuts_row() -> DataObject[Any, Any]:
+    """Tells all writers that an insert was cut off, and that what it left is gone: see `writing.Writer.reach`."""
+    return DataObject(uuid=row_uuid("cuts"), properties={ROW: "cuts", VALUE: uuid.uuid4().hex})
 
 
 def head_of(update: Update) -> Head:

@@ -11,7 +11,7 @@ ABANDONED_S = 3600.0
 """Age after which the work of another machine that gives no sign of life is cleared away."""
 
 QUIET_S = 90.0
-"""Age of a sign of life after which a process of another machine may be gone; living ones give one a minute."""
+"""Age of a sign of life after which a process of another machine may be gone: one that writes gives one a minute."""
 
 
 def owner() -> str:
@@ -33,7 +33,7 @@ def is_gone(process: str, touched: float) -> bool:
 
 
 def may_be_gone(process: str, touched: float) -> bool:
-    """Whether a process of another machine has given no sign of life for a while; nothing is to be inferred from it."""
+    """Whether a process of another machine has given no sign of life for a while: too early to undo its work."""
     machine, _, _ = json.loads(process or '["", 0, ""]')
     return bool(machine != _machine()) and time.time() - touched > QUIET_S
 

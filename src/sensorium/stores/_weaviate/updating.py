@@ -39,9 +39,10 @@ def add_nodes(parts: Parts, nodes: Sequence[Prepared], watch: Watch) -> dict[str
     try:
         for generation, members in by_generation.items():
             failed |= parts.writer.insert(members, generation)
-        parts.make_sure(_objects(nodes, live, failed), manifest.cuts)
+        there = parts.make_sure(_objects(nodes, live, failed), manifest.cuts)
+        kept = {one for ids in there.values() for one in ids}
         new = {node.id: node.uuid(live[node.doc]) for node in nodes if node.id not in failed}
-        _delete(parts, [f.uuid for f in replaced if new.get(f.node_id, f.uuid) != f.uuid])
+        _delete(parts, [f.uuid for f in replaced if new.get(f.node_id, f.uuid) != f.uuid and f.uuid not in kept])
         parts.generations.changed()
         parts.generations.settle(announced)
     except BaseException:

@@ -23,8 +23,9 @@ from sensorium.errors import StoreError
 from sensorium.stores._weaviate.encoding import Prepared, named_vectors
 from sensorium.stores._weaviate.engine import Engine, Found, as_vector
 from sensorium.stores._weaviate.fields import space_token
-from sensorium.stores._weaviate.manifest import cut_row
+from sensorium.stores._weaviate.manifest import Cut, cuts_row
 from sensorium.stores._weaviate.names import BARRIER, GENERATION, NODE_ID, TAGS, row_uuid, vector_name
+from sensorium.stores._weaviate.process import owner
 from sensorium.stores._weaviate.where import Condition
 from sensorium.stores.base import Space, Vector
 
@@ -37,7 +38,9 @@ _PAUSE_S = 0.4
 _STEADY = 4
 _NEAR, _NEAR_MULTI = 10, 200
 """Hits that a node has to be among for its own vector; of multi-vector searches as many as are compared exactly."""
-_PART, _BESIDE = 200, 4
+_PART_BYTES, _TOKENS = 8_000_000, 1030
+"""Of vectors that are fetched at once; vectors that a node of a multi-vector space may have (a page of ColPali)."""
+_BESIDE = 4
 _TIED = 1e-4
 _T = TypeVar("_T")
 
@@ -57,6 +60,7 @@ class Writer:
         self._searchable = [space for space in spaces.values() if space.searchable]
         self._batch = batch
         self._barriers = barriers
+        self._open_cuts: list[Cut] = []
 
     def insert(self, nodes: Sequence[Prepared], generation: str) -> dict[str, str]:
         """Store nodes in one generation.
@@ -98,24 +102,27 @@ class Writer:
         """Insert what was cut off; other writers are told, as they may have linked theirs to it meanwhile."""
         uuids: list[uuid.UUID] = [o.uuid for o in objects]  # type: ignore[misc]
         self._engine.connection.wait_ready()
-        self._engine.write_rows([cut_row(mended=False)])
-        self.settle(Filter.by_id().contains_any(uuids))
+        cut = Cut(uuid.uuid4().hex, owner())
+        self._open_cuts.append(cut)  # those of attempts that failed go with the next one that does not
+        self._engine.write_rows([cut.row()])
+        self.settle([Filter.by_id().contains_any(uuids)])
         self._engine.delete_each(uuids)
-        refused = self._engine.insert(objects)
-        self._engine.write_rows([cut_row(mended=True)])
-        return refused
+        self._engine.write_rows([cuts_row()])
+        self._engine.delete_rows([one.uuid for one in self._open_cuts])
+        self._open_cuts.clear()
+        return self._engine.insert(objects)
 
     def _check_writable(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
             if self._engine.connection.concerns_all(reason):
                 raise self._engine.connection.refusal(reason)
 
-    def settle(self, batch: Condition) -> None:
+    def settle(self, batch: Sequence[Condition]) -> None:
         """Wait until a batch that was cut off no longer grows: the server may go on with it."""
         end = time.monotonic() + self._engine.connection.timeout_s
         before, same = -1, 0
-        while same < _STEADY and time.monotonic() < end:
-            count = self._engine.count(batch) if batch is not False else 0
+        while batch and same < _STEADY and time.monotonic() < end:
+            count = sum(map(self._engine.count, batch))
             same = same + 1 if count == before else 0
             before = count
             time.sleep(_PAUSE_S)
@@ -184,29 +191,31 @@ class Writer:
         found = self._engine.near(space, anywhere, len(ids), Filter.by_id().contains_any(list(ids)), [])
         return set(ids) - {f.uuid for f in found}
 
-    def reach(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
+    def reach(
+        self, expected: Mapping[str, Sequence[uuid.UUID]]
+    ) -> tuple[Mapping[str, Sequence[uuid.UUID]], set[uuid.UUID]]:
         """Find every object by its own vector; mend those that are not found.
 
         An insert that is cut off leaves objects that are linked in the upper layers of an HNSW graph and not in the
         lowest one. Until they are deleted, searches that get to one of them end there, and so do inserts, which look
         for neighbours: what they write then is in the index, so that filters find it (`lost`), but nothing leads
-        there. So where an insert was cut off (`manifest.cut_row`), this looks after what was written meanwhile.
+        there. So where an insert was cut off (`manifest.Cut`), this looks after what was written meanwhile.
 
         Args:
             expected: For each space the objects that have a vector in it; some may not be stored.
 
         Returns:
-            Objects that are still not found.
+            The objects, with the new ids of those that were mended, and which are still not found.
         """
         for _ in range(_ATTEMPTS):
             missing = self.unreached(expected)
             if not missing:
-                return missing
+                return expected, missing
             time.sleep(_PAUSE_S * _STEADY)  # another writer may be about to delete what is in the way
             expected = renamed(expected, self.mend(missing))
         # MUVERA finds candidates by an approximation, which may miss even what is linked well.
         exact = {space.name for space in self._searchable if not space.multi}
-        return self.unreached({name: ids for name, ids in expected.items() if name in exact})
+        return expected, self.unreached({name: ids for name, ids in expected.items() if name in exact})
 
     def unreached(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
         """Objects that a search by their own vector, without filters, does not return, though less near ones are.
@@ -221,7 +230,8 @@ class Writer:
                 name, limit = vector_name(space.name), _NEAR_MULTI if space.multi else _NEAR
                 there = self._engine.count(Filter.by_property(TAGS).contains_any([space_token(space.name)]))
                 look = partial(self._reached, space, limit, min(limit, there))
-                for ids in pages(expected[space.name], _PART):
+                part = max(1, _PART_BYTES // (4 * space.dimension * (_TOKENS if space.multi else 1)))
+                for ids in pages(expected[space.name], min(part, _PAGE)):
                     found = self._engine.find(Filter.by_id().contains_any(list(ids)), [], [name])
                     reached = pool.map(look, [as_vector(f.vectors[name]) for f in found], [f.id for f in found])
                     missing |= {f.uuid for f, well in zip(found, reached, strict=True) if not well}
