@@ -306,7 +306,7 @@ class Running(Generic[_T]):
         self._run = run
         self._results: list[_T] = []
         self._errors: list[BaseException] = []
-        self._thread = threading.Thread(target=self._work, daemon=True, name="sensorium-insert")
+        self._thread = threading.Thread(target=self._work, daemon=True, name="sensorium-running")
         self._thread.start()
 
     def _work(self) -> None:

@@ -265,7 +265,7 @@ class Generations:
 
     def claim(self, update: Update) -> Update:
         """Tell others that the objects of an update are looked after; who does so last has it (`holds`)."""
-        mine = replace(update, state=CLEARING, retires=(uuid.uuid4().hex,), owner=owner(), touched=time.time())
+        mine = replace(update, state=CLEARING, owner=owner(), touched=time.time())
         self._left.discard(update.generation)
         self._engine.write_rows([mine.row()])
         return mine

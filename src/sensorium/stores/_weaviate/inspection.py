@@ -2,8 +2,8 @@
 
 What interrupts Weaviate between storing an object and indexing it leaves objects that are counted and fetched, but
 that a vector index, a filter or the keyword search does not return. Here each object is looked for through all of
-them, a thousand at a time; what is not returned is written again under a new id, which is what makes Weaviate index
-it (`writing`).
+them, a thousand at a time, and by its own vector; what is not returned is written again under a new id, which is what
+makes Weaviate index it (`writing`).
 """
 
 import time

@@ -51,8 +51,9 @@ class Update:
         generation: That its nodes are written in.
         doc: The source.
         state: "staged" or "published"; or "adding", for nodes that go into the live generations right away and are
-            looked after when their writer dies (`record` has their objects by space); "clearing" while they are.
-        retires: Generations that it replaces; while it is looked after, who does that.
+            looked after when their writer dies (`record` has their objects by space); "clearing" while they are, by
+            `owner` since `touched`.
+        retires: Generations that it replaces.
         record: The source's new ledger row as JSON; empty when the source is removed.
         owner: The process that writes it (`owner`); empty when it is given up.
         touched: Last sign of life, seconds since 1970.

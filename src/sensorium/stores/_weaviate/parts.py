@@ -32,7 +32,7 @@ from sensorium.stores._weaviate.names import KEY, KIND, NODE_ID, digest
 from sensorium.stores._weaviate.process import is_gone, may_be_gone
 from sensorium.stores._weaviate.schema import Plan, Settings, open_index, read_settings, recreate
 from sensorium.stores._weaviate.where import all_of, none_of
-from sensorium.stores._weaviate.writing import Writer, pages, renamed
+from sensorium.stores._weaviate.writing import Objects, Writer, pages, renamed
 from sensorium.stores.base import Space, Vectors
 
 _log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class Parts:
             self.settings = replace(self.settings, complete=self.settings.complete - left_out)
             self.engine.write_rows([self.settings.row()])
 
-    def make_sure(self, written: Mapping[str, Sequence[uuid.UUID]], cuts: str) -> Mapping[str, Sequence[uuid.UUID]]:
+    def make_sure(self, written: Objects, cuts: str) -> Objects:
         """See to it that every search finds what was written.
 
         Args:
@@ -158,8 +158,7 @@ class Parts:
             self._swept = time.monotonic()
         try:
             self.generations.sweep()
-            for update in self.generations.left(self.generations.read()):
-                self._clear(update)
+            self._clear_left(self.generations.read())
         except StoreError as fault:  # a key that may only read, a server that takes no writes: it can wait
             _log.warning("What is no longer wanted in the index could not be cleared away now: %s", fault)
 
@@ -174,15 +173,20 @@ class Parts:
         end = time.monotonic() + _CLEARED_S
         while True:
             manifest = self.generations.read()
-            left = self.generations.left(manifest)
-            for update in left:
-                self._clear(update)
+            if self._clear_left(manifest):
                 end = time.monotonic() + _CLEARED_S
-            if not left and not any(u.state == CLEARING for u in manifest.updates):
+            elif not any(u.state == CLEARING for u in manifest.updates):
                 return self._closed(manifest)
             if time.monotonic() > end:
                 raise StoreError("Another process has been looking after what a dead one left for minutes.", "Wait.")
             time.sleep(_PAUSE_S)
+
+    def _clear_left(self, manifest: Manifest) -> bool:
+        """Clear away what nobody works on any more; whether there was any."""
+        left = self.generations.left(manifest)
+        for update in left:
+            self._clear(update)
+        return bool(left)
 
     def _closed(self, manifest: Manifest) -> Manifest:
         """The manifest without cuts whose writers are gone, when what they left was cleared away."""

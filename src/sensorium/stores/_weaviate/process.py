@@ -26,7 +26,7 @@ def is_gone(process: str, touched: float) -> bool:
         process: As `owner` names it; nobody when empty.
         touched: Its last sign of life, seconds since 1970.
     """
-    machine, pid, started = json.loads(process or '["", 0, ""]')
+    machine, pid, started = _parsed(process)
     if machine == _machine():
         return bool(_started(pid) != started)
     return time.time() - touched > ABANDONED_S
@@ -34,8 +34,12 @@ def is_gone(process: str, touched: float) -> bool:
 
 def may_be_gone(process: str, touched: float) -> bool:
     """Whether a process of another machine has given no sign of life for a while: too early to undo its work."""
-    machine, _, _ = json.loads(process or '["", 0, ""]')
-    return bool(machine != _machine()) and time.time() - touched > QUIET_S
+    return _parsed(process)[0] != _machine() and time.time() - touched > QUIET_S
+
+
+def _parsed(process: str) -> tuple[str, int, str]:
+    machine, pid, started = json.loads(process or '["", 0, ""]')
+    return machine, pid, started
 
 
 @cache

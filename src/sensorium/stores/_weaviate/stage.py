@@ -45,7 +45,7 @@ class WeaviateStage(Stage):
         self._waiting: list[Prepared] = []
         self._writing: deque[tuple[list[Prepared], Running[dict[str, str]]]] = deque()
         self._cut = False
-        self._cuts = ""
+        self._cuts_before = ""
         self._kinds: Counter[str] = Counter()
         self._ids: set[str] = set()
         self._written: defaultdict[str, list[uuid.UUID]] = defaultdict(list)
@@ -71,7 +71,7 @@ class WeaviateStage(Stage):
             self._collect(0)
             self._check_counts(record, update)
             owners = Running(partial(self._parts.check_owners, self._doc, sorted(self._ids)))
-            self._parts.make_sure(self._written, self._cuts)
+            self._parts.make_sure(self._written, self._cuts_before)
             owners.result()
             self._parts.mark_incomplete()
             self._parts.generations.publish(update, record)
@@ -94,7 +94,7 @@ class WeaviateStage(Stage):
         """Write what waits, beside what the caller does meanwhile; the first write announces the update."""
         generations = self._parts.generations
         if self._update is None:
-            self._cuts = self._parts.cleared().cuts
+            self._cuts_before = self._parts.cleared().cuts
             update = generations.begin(self._doc, self._watch.announced)
         else:
             update = generations.touch(self._update)

@@ -44,6 +44,9 @@ _BESIDE = 4
 _TIED = 1e-4
 _T = TypeVar("_T")
 
+Objects = Mapping[str, Sequence[uuid.UUID]]
+"""For each space the objects that have a vector in it."""
+
 
 class Writer:
     """Inserts, flushes and verifies.
@@ -155,7 +158,7 @@ class Writer:
         for reason in self._insert(objects).values():
             raise StoreError(f"Weaviate refuses the barrier write: {reason}")
 
-    def verify(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> Mapping[str, Sequence[uuid.UUID]]:
+    def verify(self, expected: Objects) -> Objects:
         """Find every object through every vector index that it belongs to; mend those that are not found.
 
         Args:
@@ -179,7 +182,7 @@ class Writer:
             "Look at the server's log.",
         )
 
-    def lost(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
+    def lost(self, expected: Objects) -> set[uuid.UUID]:
         """Objects that a vector index does not return."""
         asked = [(space, ids) for space in self._searchable for ids in pages(expected.get(space.name, ()))]
         with ThreadPoolExecutor(_BESIDE, "sensorium-verify") as pool:
@@ -191,9 +194,7 @@ class Writer:
         found = self._engine.near(space, anywhere, len(ids), Filter.by_id().contains_any(list(ids)), [])
         return set(ids) - {f.uuid for f in found}
 
-    def reach(
-        self, expected: Mapping[str, Sequence[uuid.UUID]]
-    ) -> tuple[Mapping[str, Sequence[uuid.UUID]], set[uuid.UUID]]:
+    def reach(self, expected: Objects) -> tuple[Objects, set[uuid.UUID]]:
         """Find every object by its own vector; mend those that are not found.
 
         An insert that is cut off leaves objects that are linked in the upper layers of an HNSW graph and not in the
@@ -221,7 +222,7 @@ class Writer:
         exact = {space.name for space in self._searchable if not space.multi}
         return expected, self.unreached({name: ids for name, ids in expected.items() if name in exact})
 
-    def unreached(self, expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
+    def unreached(self, expected: Objects) -> set[uuid.UUID]:
         """Objects that a search by their own vector, without filters, does not return, though less near ones are.
 
         Also those for which it returns fewer than there are: they are where searches end.
@@ -297,9 +298,7 @@ def self_similarity(space: Space, vector: Vector) -> float:
     return float((rows @ rows.T).max(axis=1).mean())
 
 
-def renamed(
-    expected: Mapping[str, Sequence[uuid.UUID]], new: Mapping[uuid.UUID, uuid.UUID]
-) -> dict[str, list[uuid.UUID]]:
+def renamed(expected: Objects, new: Mapping[uuid.UUID, uuid.UUID]) -> dict[str, list[uuid.UUID]]:
     """Objects by space, with the new ids of those that were mended."""
     return {space: [new.get(one, one) for one in ids] for space, ids in expected.items()}
 
