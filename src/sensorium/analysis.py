@@ -6,10 +6,13 @@ folded (NFKC, case, diacritics) and stemmed (Snowball English); scripts written 
 """
 
 import re
+import threading
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
+
+import Stemmer
 
 _TOKEN = re.compile(
     r"(?>\d+(?:[.,:/]\d+)*)(?:(?![^\W\d_])|(?=[A-Za-z]{1,3}\b))"  # numbers, dates, times; 25fps is 25 and fps
@@ -17,6 +20,8 @@ _TOKEN = re.compile(
     r"|[$€£¥%]"
 )
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
+_LONGEST_KEPT = 64
+"""Characters without a blank; scripts that have none would fill the memory."""
 _WIDE = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힯豈-﫿]")
 
 STOP_WORDS = frozenset(
@@ -68,12 +73,15 @@ def tokens(text: str) -> Iterator[Token]:
 
 def terms(text: str) -> list[str]:
     """Search terms of a text in order, repetitions kept."""
-    return [term for word in _TOKEN.findall(text) for term in _terms(word)]
+    words = text.split()  # no token reaches over a blank
+    return [term for word in words for term in (_kept(word) if len(word) <= _LONGEST_KEPT else _terms(word))]
 
 
-@lru_cache(maxsize=200_000)
-def _terms(word: str) -> tuple[str, ...]:
-    return tuple(token.term for token in tokens(word))
+def _terms(text: str) -> tuple[str, ...]:
+    return tuple(token.term for token in tokens(text))
+
+
+_kept = lru_cache(maxsize=200_000)(_terms)
 
 
 @lru_cache(maxsize=200_000)
@@ -100,12 +108,15 @@ def _bigrams(word: str, start: int) -> Iterator[Token]:
         yield Token(word[i : i + 2], word[i : i + 2], start + i, word[i : i + 2])
 
 
+class _Stemmers(threading.local):
+    """A stemmer a thread: it keeps the word that it is at."""
+
+    def __init__(self) -> None:
+        self.english = Stemmer.Stemmer("english", 0)  # `analyse` keeps what it gives
+
+
+_stemmers = _Stemmers()
+
+
 def _stem(word: str) -> str:
-    return str(_stemmer().stemWord(word))
-
-
-@lru_cache(maxsize=1)
-def _stemmer():  # type: ignore[no-untyped-def]
-    import snowballstemmer
-
-    return snowballstemmer.stemmer("english")
+    return str(_stemmers.english.stemWord(word))
