@@ -31,7 +31,7 @@ class Client:
         """Nodes and their vectors."""
         nodes = [
             TextNode(
-                id_=object_id(i), text=" ".join(words(i)), metadata=metadata(i) | {"order": i},
+                id_=object_id(i), text=" ".join(words(i)), metadata=metadata(i) | {"order": i - first},
                 relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=metadata(first)["source"])},
             )
             for i in range(first, last)

@@ -20,6 +20,19 @@ NODE_CLASSES: Mapping[str, type[BaseNode]] = {
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=to_jsonable_python)
+_USUAL: Mapping[str, Any] = {
+    "embedding": None, "excluded_embed_metadata_keys": [], "excluded_llm_metadata_keys": [], "relationships": {},
+    "metadata_template": "{key}: {value}", "metadata_separator": "\n", "text": "", "mimetype": "text/plain",
+    "start_char_idx": None, "end_char_idx": None, "text_template": "{metadata_str}\n\n{content}",
+    "text_resource": None, "image_resource": None, "audio_resource": None, "video_resource": None,
+    "image": None, "image_path": None, "image_url": None, "image_mimetype": None, "text_embedding": None,
+}  # fmt: skip
+"""Values that are not stored: half the bytes of a short text's node. Written out here, not asked of LlamaIndex, so that
+stored nodes stay as they are when its defaults change."""
+_LEFT_OUT = {
+    name: {field: value for field, value in _USUAL.items() if field in kind.model_fields}
+    for name, kind in NODE_CLASSES.items()
+}
 _MEDIA = {
     kind: [f for f in kind.model_fields if f == "image" or f.endswith("_resource")] for kind in NODE_CLASSES.values()
 }
@@ -56,7 +69,8 @@ def node_json(node: BaseNode) -> tuple[str, str]:
     rest = node.to_dict()
     metadata = rest.pop("metadata")
     rest["embedding"] = None
-    return to_json(metadata), to_json(rest)
+    left_out = _LEFT_OUT[rest["class_name"]]
+    return to_json(metadata), to_json({k: v for k, v in rest.items() if k not in left_out or v != left_out[k]})
 
 
 def encoded_nodes(nodes: Sequence[BaseNode]) -> list[tuple[str, str]]:
@@ -97,8 +111,8 @@ def to_json(value: Any) -> str:
 def restore_node(metadata: str, rest: str) -> BaseNode:
     """The node of `node_json`."""
     fields = json.loads(rest)
-    fields["metadata"] = json.loads(metadata)
-    node: BaseNode = NODE_CLASSES[fields["class_name"]].from_dict(fields)
+    kind = fields["class_name"]
+    node: BaseNode = NODE_CLASSES[kind].from_dict({**_LEFT_OUT[kind], **fields, "metadata": json.loads(metadata)})
     return node
 
 
