@@ -15,6 +15,7 @@ from sensorium.pipelines.links import copy_links
 from sensorium.pipelines.spec import Spec, load_spec
 from sensorium.stores import STORES
 from sensorium.stores.base import SourceRecord, Space, Store, Vector, Vectors
+from sensorium.stores.sqlite import FILE_NAME
 
 BATCH = 500
 _Pair = tuple[BaseNode, dict[str, Vector]]
@@ -180,12 +181,12 @@ def copy(
 
     Raises:
         ConfigError: what is given is no valid store, or both are the same.
-        StoreError: see `Copier.run`.
+        StoreError: there is nothing to copy; or see `Copier.run`.
     """
     from_, to = (_spec(text, config, data) for text in (origin, target))
     if (from_.store, from_.data_folder.resolve()) == (to.store, to.data_folder.resolve()):
         raise ConfigError("--from and --to are the same store.")
-    source = _open(from_, None)
+    source = _open_origin(from_)
     try:
         spaces = [replace(space, options={}) for space in source.spaces.values()]
         sink = _open(to, spaces)
@@ -222,6 +223,20 @@ def _spec(text: str, config: Path | None, data: Path | None) -> Spec:
         raise ConfigError(f"{text!r} is no store: {fault}", hint) from fault
     folder = data or load_spec(config).data_folder
     return load_spec({"store": store, "data": str(folder)})
+
+
+def _open_origin(spec: Spec) -> Store:
+    nothing = StoreError(
+        f"There is nothing to copy in the store {spec.store.name} of the data folder {spec.data_folder}.",
+        "Name the folder of the index (--data), or the .yaml file that it was made with (--from).",
+    )
+    if spec.store.name == "sqlite" and not (spec.data_folder / FILE_NAME).exists():
+        raise nothing  # opening would make it
+    store = _open(spec, None)
+    if store.count() or next(iter(store.sources()), None):
+        return store
+    store.close()
+    raise nothing
 
 
 def _open(spec: Spec, spaces: Sequence[Space] | None) -> Store:

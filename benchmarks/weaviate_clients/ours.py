@@ -17,7 +17,8 @@ from sensorium.errors import StoreError
 from sensorium.stores import STORES
 from sensorium.stores.base import SourceRecord, Space
 
-BATCH = 500
+BATCH = 64
+"""Nodes in one `add`, as indexing does."""
 
 
 class Client:

@@ -138,6 +138,30 @@ def test_looking_after_nodes_that_fails_is_left_to_the_next(
     other.close()
 
 
+def test_what_another_store_of_the_process_looks_after_is_left_to_it(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+    nodes, vectors = version("free", 1, 40)
+    store.add(nodes, vectors=vectors)
+    free = of_generation(first_generation(doc_key("free")))
+    left = store._parts.generations.announce({"text": [f.uuid for f in store._parts.engine.find(free, [])]})
+    store._parts.generations.leave(left)
+    reach, asked = other._parts.writer.reach, []
+
+    def meanwhile(expected: Mapping[str, Sequence[uuid.UUID]]) -> object:
+        asked.append(store._parts.generations.left(store._parts.generations.read()))
+        return reach(expected)
+
+    monkeypatch.setattr(other._parts.writer, "reach", meanwhile)
+    other._parts.sweep(now=True)
+    assert asked == [[]]
+    assert not store._parts.generations.read().updates
+    assert store.count() == 40
+    store.close()
+    other.close()
+
+
 def test_a_mended_node_is_added_again_and_mended_again(
     weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,11 +236,11 @@ def published_beside_a_cut(store: WeaviateStore, cut: WeaviateStore, number: int
     with store.stage("doc") as stage:
         assert isinstance(stage, WeaviateStage)
         stage.add(nodes[:50], {space: rows[:50] for space, rows in vectors.items()})
-        stage._flush()
+        stage._write()
         dead = cut._parts.generations.begin("other")
         vectors["text"][50:80] = vectors["text"][50:80] * 0.01 + leave_half_linked(cut, dead.generation, number)
         stage.add(nodes[50:], {space: rows[50:] for space, rows in vectors.items()})
-        stage._flush()
+        stage._write()
         stage._collect(0)
         hung = store._parts.writer.unreached(stage._written)
         cut._parts.generations.leave(dead)  # as who finds its writer dead does

@@ -136,3 +136,18 @@ def test_the_command_brings_the_pictures_along(origin: SqliteStore, tmp_path: Pa
 def test_impossible_targets(origin: SqliteStore, tmp_path: Path, to: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         copy("sqlite", to, data=tmp_path / "old")
+
+
+def test_nothing_to_copy(tmp_path: Path) -> None:
+    """A wrong folder is named, and stays as it is."""
+    command = ["copy", "--from", "sqlite", "--data", str(tmp_path / "typo"), "--to", str(tmp_path / "new.yaml")]
+    (tmp_path / "new.yaml").write_text(f"data: {tmp_path / 'new'}\n", encoding="utf-8")
+    made = CliRunner().invoke(app, command)
+    assert made.exit_code != 0
+    assert "nothing to copy" in made.output
+    assert str(tmp_path / "typo") in made.output.replace("\n", "")
+    assert not (tmp_path / "typo").exists()
+    SqliteStore(data=tmp_path / "typo", spaces=[TEXT]).close()
+    with pytest.raises(StoreError, match="nothing to copy"):
+        copy("sqlite", str(tmp_path / "new.yaml"), data=tmp_path / "typo")
+    assert not (tmp_path / "new").exists()

@@ -53,7 +53,7 @@ class Generations:
         self._recent: Manifest | None = None
         self._remembering = Lock()
         self._changed_s = 0.0
-        self._left: set[str] = set()
+        self._left: dict[str, float] = {}
         self._committed: set[str] = set()
         self._lock = Lock()
 
@@ -246,12 +246,12 @@ class Generations:
                 self._committed.discard(update.generation)
                 return True
             return False
-        left = update.generation in self._left and update.owner == owner()
-        return left or is_gone(update.owner, update.touched)
+        # As this store left it: another store of this process may have claimed it since.
+        return self._left.get(update.generation) == update.touched or is_gone(update.owner, update.touched)
 
     def leave(self, update: Update) -> None:
         """Leave an update to who clears up: some of its objects may still be on their way into the store."""
-        self._left.add(update.generation)
+        self._left[update.generation] = update.touched
         left = replace(update, owner="", touched=time.time())
         with suppress(UnreachableError):
             self._engine.write_rows([left.row()])
@@ -266,7 +266,7 @@ class Generations:
     def claim(self, update: Update) -> Update:
         """Tell others that the objects of an update are looked after; who does so last has it (`holds`)."""
         mine = replace(update, state=CLEARING, owner=owner(), touched=time.time())
-        self._left.discard(update.generation)
+        self._left.pop(update.generation, None)
         self._engine.write_rows([mine.row()])
         return mine
 

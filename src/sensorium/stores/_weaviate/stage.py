@@ -59,7 +59,7 @@ class WeaviateStage(Stage):
             self._ids.update(node.id for node in prepared)
             self._waiting += prepared
             if len(self._waiting) >= self._parts.batch:
-                self._flush()
+                self._write(self._parts.batch)
 
     def publish(self, record: SourceRecord) -> None:
         """See `Stage.publish`."""
@@ -67,7 +67,7 @@ class WeaviateStage(Stage):
             raise StoreError(f"The staged source is {self._doc}, the record is of {record.doc_id}.")
         with self._lock:
             self._check_open()
-            update = self._flush()
+            update = self._write()
             self._collect(0)
             self._check_counts(record, update)
             owners = Running(partial(self._parts.check_owners, self._doc, sorted(self._ids)))
@@ -90,8 +90,8 @@ class WeaviateStage(Stage):
                 if self._update is not None:
                     self._give_up(self._update)
 
-    def _flush(self) -> Update:
-        """Write what waits, beside what the caller does meanwhile; the first write announces the update."""
+    def _write(self, least: int = 1) -> Update:
+        """Write what waits, at least so many at once, beside what the caller does; at first announce the update."""
         generations = self._parts.generations
         if self._update is None:
             self._cuts_before = self._parts.cleared().cuts
@@ -99,7 +99,7 @@ class WeaviateStage(Stage):
         else:
             update = generations.touch(self._update)
         self._update = update
-        while self._waiting:
+        while len(self._waiting) >= least:
             self._collect(PARALLEL - 1)
             nodes, self._waiting = self._waiting[: self._parts.batch], self._waiting[self._parts.batch :]
             insert = partial(self._parts.writer.insert, nodes, update.generation)
