@@ -10,6 +10,7 @@ from threading import Event
 
 import numpy as np
 import pytest
+from llama_index.core.vector_stores.types import VectorStoreQuery
 from numpy.typing import NDArray
 from tests.integration.weaviate_case import SPACES, open_store, proxied, publish, version, versions
 
@@ -238,7 +239,11 @@ def published_beside_a_cut(store: WeaviateStore, cut: WeaviateStore, number: int
         stage.add(nodes[:50], {space: rows[:50] for space, rows in vectors.items()})
         stage._write()
         dead = cut._parts.generations.begin("other")
-        vectors["text"][50:80] = vectors["text"][50:80] * 0.01 + leave_half_linked(cut, dead.generation, number)
+        end = leave_half_linked(cut, dead.generation, number)
+        # Readers leave out what is staged, so that the server compares what is left one by one: up to 40,000 objects.
+        nearest = VectorStoreQuery(query_embedding=end.tolist(), similarity_top_k=10)
+        assert len(store.query(nearest).ids or []) == 10
+        vectors["text"][50:80] = vectors["text"][50:80] * 0.01 + end
         stage.add(nodes[50:], {space: rows[50:] for space, rows in vectors.items()})
         stage._write()
         stage._collect(0)
