@@ -1,7 +1,6 @@
 """From a specification to objects. Every part is made when it is first asked for, once."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +15,8 @@ from sensorium.models.adapters import dimension, revision, text_embedder
 from sensorium.models.base import PartEncoder
 from sensorium.models.cache import EmbeddingCache
 from sensorium.nodes import whole_characters
+from sensorium.once import once
+from sensorium.pictures import silent
 from sensorium.pipelines import FUSERS, LEGS, QUERY_STEPS, RERANKERS, ROUTERS, SPLITTERS, SYNTHESIZERS
 from sensorium.pipelines._ingest.messages import Part, loader_parts
 from sensorium.pipelines._ingest.recordings import is_recording
@@ -55,20 +56,20 @@ class Parts:
         self.spec = spec
         self._embedders: dict[str, BaseEmbedding] = {}
         self._loaders: dict[str, Loader] = {}
-        self._making, self._drawing = Lock(), Lock()
+        self._making, self._embedding, self._drawing = Lock(), Lock(), Lock()
         self.mismatch = ""
 
-    @cached_property
+    @once
     def assets(self) -> AssetStore:
         """Pictures kept at indexing."""
         return AssetStore(str(self.spec.data_folder / "assets"))
 
-    @cached_property
+    @once
     def drawn(self) -> Drawn:
         """Pictures drawn for answers and citations."""
         return Drawn(self.spec.data_folder / "drawn", fingerprint(self.spec))
 
-    @cached_property
+    @once
     def store(self) -> Store:
         """The store, opened with the configured spaces.
 
@@ -77,7 +78,7 @@ class Parts:
         """
         return self._opened(self.spaces)
 
-    @cached_property
+    @once
     def archive(self) -> Store:
         """The store for what needs no vectors (status, evidence, deleting); also when the embedders have changed."""
         try:
@@ -91,7 +92,7 @@ class Parts:
         made = STORES.create(component.name, component.options, data=self.spec.data_folder, spaces=spaces)
         return cast(Store, made)
 
-    @cached_property
+    @once
     def spaces(self) -> list[Space]:
         """The configured spaces, and the one for sentence vectors where the embedder can make them."""
         spaces = []
@@ -105,12 +106,13 @@ class Parts:
 
     def embedder(self, space: str) -> BaseEmbedding:
         """The embedder of a space; its weights are loaded when it first embeds."""
-        if space not in self._embedders:
-            component = self.spec.index.spaces[space].embed
-            self._embedders[space] = text_embedder((component.name, component.options))
-        return self._embedders[space]
+        with self._embedding:
+            if space not in self._embedders:
+                component = self.spec.index.spaces[space].embed
+                self._embedders[space] = text_embedder((component.name, component.options))
+            return self._embedders[space]
 
-    @cached_property
+    @once
     def encoder(self) -> PartEncoder:
         """What the extractive answer compares sentences with: the text space's embedder, else the bundled one."""
         if "text" in self.spec.index.spaces:
@@ -135,7 +137,7 @@ class Parts:
                 self._loaders[name] = Apart(made, self.drawers) if apart else Here(made, self._drawing)
             return self._loaders[name]
 
-    @cached_property
+    @once
     def drawers(self) -> Drawers:
         """The processes that draw and cut what citations of recordings show."""
         ocr = Part(self._ocr, OCR_ENGINES.entry(self._ocr).target)
@@ -239,14 +241,16 @@ class Parts:
         from PIL import Image, UnidentifiedImageError
 
         try:
-            with Image.open(image) as picture:
+            with silent():
+                opened = Image.open(image)
+            with opened as picture:
                 return [line.text for line in self.ocr.read(picture)]
         except FileNotFoundError as fault:
             raise QueryError(f"The query picture {image} does not exist.") from fault
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as fault:
             raise QueryError(f"The query picture {image} cannot be read: {fault}") from fault
 
-    @cached_property
+    @once
     def ocr(self) -> OcrEngine:
         """What recognises text outside of indexing: in query pictures, and where a quote stands."""
         return cast(OcrEngine, OCR_ENGINES.create(self._ocr))

@@ -226,17 +226,25 @@ def _spec(text: str, config: Path | None, data: Path | None) -> Spec:
 
 
 def _open_origin(spec: Spec) -> Store:
-    nothing = StoreError(
-        f"There is nothing to copy in the store {spec.store.name} of the data folder {spec.data_folder}.",
-        "Name the folder of the index (--data), or the .yaml file that it was made with (--from).",
-    )
     if spec.store.name == "sqlite" and not (spec.data_folder / FILE_NAME).exists():
-        raise nothing  # opening would make it
+        raise _nothing(spec)  # opening would make it
     store = _open(spec, None)
-    if store.count() or next(iter(store.sources()), None):
-        return store
-    store.close()
-    raise nothing
+    try:
+        if store.count() or next(iter(store.sources()), None):
+            return store
+        raise _nothing(spec)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _nothing(spec: Spec) -> StoreError:
+    if spec.store.name == "sqlite":
+        hint = "Name the folder of the index (--data), or the .yaml file that it was made with (--from)."
+        return StoreError(f"There is nothing to copy in {spec.data_folder}.", hint)
+    return StoreError(
+        f"There is nothing to copy in the store {spec.store.name}.", "Check its url, collection and tenant (--from)."
+    )
 
 
 def _open(spec: Spec, spaces: Sequence[Space] | None) -> Store:

@@ -19,7 +19,7 @@ from sensorium.analysis import terms, tokens
         ("25fps, 25 fps", ["25", "fps", "25", "fps"]),
         ("code 5bda1dd6", ["code", "5bda1dd6"]),
         ("東京都", ["東京", "京都"]),
-        ("3b_ 12km_h", ["3b", "12km", "h"]),
+        ("part_5mm_hole 3b_ 3bxyz", ["part", "5", "mm", "hole", "3", "b", "3bxyz"]),
         ("a\x00b\u3000c\x85d\xa0e \ud800", ["a", "b", "c", "d", "e"]),
         ('"; DROP TABLE nodes; -- NEAR(x) *', ["drop", "tabl", "node", "near", "x"]),
     ],

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pymupdf
@@ -170,3 +171,9 @@ def test_deleted_sources_are_gone(documents: Path, tmp_path: Path) -> None:
         kb.index(documents)
         assert kb.delete("*.pdf") == ["report-2024.pdf"]
         assert all(h.evidence.source != "report-2024.pdf" for h in kb.search("lighthouse visitors"))
+
+
+def test_threads_share_what_is_made_at_first(documents: Path, tmp_path: Path) -> None:
+    with sensorium.open(data=tmp_path) as kb, ThreadPoolExecutor(4) as pool:
+        assert len(set(map(id, pool.map(lambda _: kb.pipeline(), range(4))))) == 1
+        assert len(set(map(id, pool.map(lambda _: kb._parts.embedder("text"), range(4))))) == 1

@@ -46,7 +46,9 @@ class Client:
         with self.store.stage(doc) as stage:
             for first in range(0, len(nodes), BATCH):
                 stage.add(nodes[first : first + BATCH], {"text": list(vectors[first : first + BATCH])})
-            stage._collect(0)  # `publish` does that too; here it tells writing and publishing apart
+            # `publish` does this too; here it tells writing and publishing apart.
+            stage._write()
+            stage._collect(0)
             started = time.perf_counter()
             stage.publish(SourceRecord(doc, "/made-up", doc, "stored", counts={"text": len(nodes)}))
             return time.perf_counter() - started

@@ -1,14 +1,13 @@
 """Opening picture files: limits before pixels, pages, orientation."""
 
 import struct
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sensorium.errors import LoadError
+from sensorium.pictures import silent
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,7 +18,6 @@ DAMAGED = (
     OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error,
 )  # fmt: skip
 _ORIENTATION = 0x0112
-_opening = threading.Lock()
 
 
 @contextmanager
@@ -31,22 +29,20 @@ def opened(path: Path, megapixels: float) -> Iterator["Image"]:
     """
     import PIL.Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            # Pillow's own limit says how many pixels, not how large; ours is checked right after the header.
-            with _opening:
-                PIL.Image.init()
-                limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
-                try:
-                    picture = PIL.Image.open(path, formats=FORMATS)
-                finally:
-                    PIL.Image.MAX_IMAGE_PIXELS = limit
-        except DAMAGED as fault:
-            raise LoadError(f"is no readable picture: {fault}") from fault
-        with picture:
-            check_size(picture, megapixels)
-            yield picture
+    try:
+        # Pillow's own limit says how many pixels, not how large; ours is checked right after the header.
+        with silent():
+            PIL.Image.init()
+            limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+            try:
+                picture = PIL.Image.open(path, formats=FORMATS)
+            finally:
+                PIL.Image.MAX_IMAGE_PIXELS = limit
+    except DAMAGED as fault:
+        raise LoadError(f"is no readable picture: {fault}") from fault
+    with picture:
+        check_size(picture, megapixels)
+        yield picture
 
 
 def check_size(picture: "Image", megapixels: float) -> None:
@@ -85,10 +81,11 @@ def upright(picture: "Image", number: int, megapixels: float) -> "Image":
     from sensorium.pictures import on_white
 
     try:
-        picture.seek(number - 1)
-        check_size(picture, megapixels)
-        picture.load()
-        return on_white(ImageOps.exif_transpose(picture))
+        with silent():
+            picture.seek(number - 1)
+            check_size(picture, megapixels)
+            picture.load()
+            return on_white(ImageOps.exif_transpose(picture))
     except LoadError:
         raise
     except DAMAGED as fault:

@@ -1,13 +1,12 @@
 """Pictures in a deck: bytes to pixels, cropped and turned as they are shown."""
 
 import io
-import warnings
 from typing import TYPE_CHECKING
 
 from sensorium.loaders._pptx.shapes import PictureRef
 from sensorium.loaders.mupdf import import_pymupdf
 from sensorium.nodes import Box
-from sensorium.pictures import on_white
+from sensorium.pictures import on_white, silent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,8 +61,7 @@ def _raster(blob: bytes, name: str, megapixels: float) -> "Image.Image":
 
     suffix = name.rpartition(".")[2].upper()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
+        with silent():  # our own limit follows
             picture = Image.open(io.BytesIO(blob))
             if picture.format in _METAFILES:
                 raise PictureError(f"picture in {suffix} format needs LibreOffice", needs_office=True)

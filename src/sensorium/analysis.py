@@ -15,13 +15,13 @@ from typing import NamedTuple
 import Stemmer
 
 _TOKEN = re.compile(
-    r"(?>\d+(?:[.,:/]\d+)*)(?:(?![^\W\d_])|(?=[A-Za-z]{1,3}\b))"  # numbers, dates, times; 25fps is 25 and fps
+    r"(?>\d+(?:[.,:/]\d+)*)(?:(?![^\W\d_])|(?=[A-Za-z]{1,3}(?![^\W_])))"  # numbers, dates, times; 25fps is 25 and fps
     r"|[^\W_]+(?:['’][^\W\d_]+)*"  # words with inner apostrophes; names of letters and digits stay whole
     r"|[$€£¥%]"
 )
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
-_LONGEST_KEPT = 64
-"""Characters without a blank; scripts that have none would fill the memory."""
+_LONGEST_KEPT = 20
+"""Characters without a blank; lines of scripts that have none would fill the memory, and hardly come again."""
 _WIDE = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힯豈-﫿]")
 
 STOP_WORDS = frozenset(

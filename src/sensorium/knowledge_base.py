@@ -5,6 +5,7 @@ import fnmatch
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,6 +57,7 @@ class KnowledgeBase:
         self._drawer = PictureDrawer(self._parts.loader, self._parts.assets, self._parts.drawn)
         self._shown = Shown(self._drawer, self._parts.loader, lambda: self._parts.ocr)
         self._pipelines: dict[str, QueryPipeline] = {}
+        self._making = RLock()
         self._links = Links(lambda: self._parts.archive)
 
     @property
@@ -189,9 +191,10 @@ class KnowledgeBase:
         """
         if name not in self.spec.pipelines:
             raise QueryError(f"There is no pipeline {name!r}.", f"Known: {', '.join(self.spec.pipelines)}.")
-        if name not in self._pipelines:
-            self._pipelines[name] = self._parts.pipeline(name, self._shown, self.pipeline)
-        return self._pipelines[name]
+        with self._making:
+            if name not in self._pipelines:
+                self._pipelines[name] = self._parts.pipeline(name, self._shown, self.pipeline)
+            return self._pipelines[name]
 
     def chat(self, pipeline: str = "default") -> "Chat":
         """A conversation: with an LLM, follow-up questions are understood from what was said before.

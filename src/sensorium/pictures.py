@@ -1,9 +1,15 @@
 """Small steps on pictures that loaders and models share."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_silencing = RLock()
 
 
 def on_white(picture: "Image") -> "Image":
@@ -34,3 +40,11 @@ def _eight_bits(picture: "Image") -> "Image":
         # 16-bit samples; some writers put 8-bit ones into them.
         low, high = 0.0, 65535.0 if high > 255 else 255.0
     return PIL.Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without warnings, one thread at a time: Pillow's limits and Python's filters are the whole process's."""
+    with _silencing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

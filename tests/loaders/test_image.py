@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,7 @@ from llama_index.core.schema import ImageNode, TextNode
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from sensorium.errors import EvidenceError, LoadError
+from sensorium.loaders._image.frames import opened
 from sensorium.loaders.base import Fault, Item, Limits, Tools, local_file
 from sensorium.loaders.image import ImageLoader
 from sensorium.loaders.ocr_text import ocr_blocks
@@ -276,3 +278,17 @@ def test_a_picture_without_words_is_named_by_its_file(tmp_path: Path) -> None:
     Image.effect_noise((200, 150), 20).save(path)
     (figure,) = (item for item in ImageLoader().load(local_file(path), Tools()) if isinstance(item, ImageNode))
     assert (figure.text, figure.metadata["title"]) == ("", "Red panda 2019")
+
+
+def test_open_pictures_leave_the_process_as_it_was(tmp_path: Path) -> None:
+    """As when two threads draw."""
+    path = tmp_path / "card.png"
+    card("Hello").save(path)
+    filters, limit = list(warnings.filters), Image.MAX_IMAGE_PIXELS
+    first, second = opened(path, 1.0), opened(path, 1.0)
+    for one in (first, second):
+        one.__enter__()
+        assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == (filters, limit)
+    for one in (first, second):
+        one.__exit__(None, None, None)
+        assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == (filters, limit)

@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -140,6 +142,21 @@ def test_a_model_that_takes_no_pictures_gets_none_from_then_on(server: ChatServe
     assert "takes no pictures" in reply.notes[0]
     models.chat(with_picture)
     assert [len(request.pictures) for request in server.requests] == [1, 0, 0]
+
+
+def test_requests_that_are_on_their_way_with_pictures_go_without_them_too(server: ChatServer) -> None:
+    server.script(*[Fail(400, "Invalid content type. image_url is not supported by this model")] * 3)
+    models, in_step = chat_models(server.llm()), threading.Barrier(3, timeout=10.0)
+
+    def compose(model: ChatModel, shrinks: int) -> Sequence[ChatMessage]:
+        in_step.wait()
+        return with_picture(model, shrinks)
+
+    with ThreadPoolExecutor(3) as pool:
+        replies = [run.result() for run in [pool.submit(models.chat, compose) for _ in range(3)]]
+    assert [reply.text for reply in replies] == ["fine"] * 3
+    assert all("takes no pictures" in reply.notes[0] for reply in replies)
+    assert [len(request.pictures) for request in server.requests] == [1, 1, 1, 0, 0, 0]
 
 
 def test_a_refusal_is_no_error(server: ChatServer) -> None:

@@ -175,8 +175,9 @@ class LocalLLM(CustomLLM):
         self, messages: Sequence[ChatMessage], kwargs: Mapping[str, Any], put: Callable[[Any], None]
     ) -> threading.Event:
         """Generate in a thread; pieces, an exception, and at last None are put. The event ends it."""
-        if self._running is None:
-            self._running = _acquire(self)
+        with _starting:
+            if self._running is None:
+                self._running = _acquire(self)
         server, stop = self._running.server, threading.Event()
         body = {
             "messages": [_message(message) for message in messages], "stream": True,
@@ -259,6 +260,7 @@ class _Running:
 
 _LOADED: dict[tuple[Any, ...], _Running] = {}
 _LOCK = threading.Lock()
+_starting = threading.Lock()
 
 
 def _acquire(llm: LocalLLM) -> _Running:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import ConfigError, MissingExtraError
@@ -51,6 +52,7 @@ class ChatModel:
     price: tuple[float, float] | None = None
     window: int | None = None
     _llm: "LLM | None" = field(default=None, repr=False)
+    _making: Lock = field(default_factory=Lock, repr=False, compare=False)
     _failures: int = field(default=0, repr=False)
     _closed_until: float = field(default=0.0, repr=False)
 
@@ -66,9 +68,10 @@ class ChatModel:
         Raises:
             ConfigError: it cannot be made: no key, an unknown model, a wrong option.
         """
-        if self._llm is None:
-            self._llm = self.make()
-        return self._llm
+        with self._making:
+            if self._llm is None:
+                self._llm = self.make()
+            return self._llm
 
     def close(self) -> None:
         """Free what the LLM holds in this process, such as a local model's weights; the next request makes it anew."""

@@ -60,6 +60,7 @@ class Run:
     _current: Attempt | None = None
     _notes: list[str] = field(default_factory=list)
     _failures: list[tuple[ChatModel, Failure]] = field(default_factory=list)
+    _lacking: set[tuple[str, str]] = field(default_factory=set)
 
     def next(self) -> Attempt:
         """The next request to make.
@@ -99,13 +100,7 @@ class Run:
         model = attempt.model
         options = {**model.options, "made": {k: str(v) for k, v in vars(model.llm).items() if isinstance(v, str)}}
         fault = failure(error, options, media_in(attempt.messages))
-        if fault.kind == "no pictures" and model.vision:
-            model.vision = False
-            self._notes.append(f"{model.name} takes no pictures; their texts were sent alone")
-            return 0.0
-        if fault.kind == "no sound" and model.hearing:
-            model.hearing = False
-            self._notes.append(f"{model.name} takes no sound; its transcript was sent alone")
+        if self._goes_without(model, fault):
             return 0.0
         if fault.kind == "too long" and self._shrinks < MOST_SHRINKS:
             self._shrinks += 1
@@ -117,6 +112,23 @@ class Run:
             model.failed()
         self._skip(model, fault)
         return 0.0
+
+    def _goes_without(self, model: ChatModel, fault: Failure) -> bool:
+        """Whether to send the words alone to a model that takes no pictures or no sound: once for each.
+
+        Another run may have found that out meanwhile; what was on its way was still sent with them.
+        """
+        lacking = (model.name, fault.kind)
+        if fault.kind not in ("no pictures", "no sound") or lacking in self._lacking:
+            return False
+        self._lacking.add(lacking)
+        if fault.kind == "no pictures":
+            model.vision = False
+            self._notes.append(f"{model.name} takes no pictures; their texts were sent alone")
+        else:
+            model.hearing = False
+            self._notes.append(f"{model.name} takes no sound; its transcript was sent alone")
+        return True
 
     def reply(self, response: ChatResponse) -> Reply:
         """The reply to the current request, sent in one piece.

@@ -5,7 +5,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -36,6 +36,8 @@ from sensorium.stores.base import SourceRecord
 FRESH_S = 0.25
 """Seconds for which searches go by what was read of the manifest; far less than replaced nodes stay."""
 _TRIES = 50
+
+Announced = Callable[[Mapping[str, str]], AbstractContextManager[list[DataObject[Any, Any]]]]
 
 
 class Generations:
@@ -194,15 +196,16 @@ class Generations:
 
     # Writing ----------------------------------------------------------------------------------------------
 
-    def begin(self, doc: str, more: Callable[[str, str], list[DataObject[Any, Any]]] | None = None) -> Update:
+    def begin(self, doc: str, more: Announced | None = None) -> Update:
         """Announce an update; from now on its generation is hidden.
 
         Args:
             doc: The source.
-            more: Rows to write along, of the generation and the source as indexed (`watch`).
+            more: Rows to write along (`Watch.announced`).
         """
         update = Update(uuid.uuid4().hex[:16], doc, owner=owner())
-        self._engine.write_rows([update.row(), *(more(update.generation, doc_key(doc)) if more else ())])
+        with more({update.generation: doc_key(doc)}) if more else nullcontext([]) as rows:
+            self._engine.write_rows([update.row(), *rows])
         return update
 
     def touch(self, update: Update) -> Update:
@@ -246,13 +249,13 @@ class Generations:
                 self._committed.discard(update.generation)
                 return True
             return False
-        # As this store left it: another store of this process may have claimed it since.
-        return self._left.get(update.generation) == update.touched or is_gone(update.owner, update.touched)
+        # Another store of this process may have claimed it since it was left.
+        return update.touched <= self._left.get(update.generation, 0.0) or is_gone(update.owner, update.touched)
 
     def leave(self, update: Update) -> None:
         """Leave an update to who clears up: some of its objects may still be on their way into the store."""
-        self._left[update.generation] = update.touched
         left = replace(update, owner="", touched=time.time())
+        self._left[update.generation] = left.touched
         with suppress(UnreachableError):
             self._engine.write_rows([left.row()])
 
@@ -266,8 +269,9 @@ class Generations:
     def claim(self, update: Update) -> Update:
         """Tell others that the objects of an update are looked after; who does so last has it (`holds`)."""
         mine = replace(update, state=CLEARING, owner=owner(), touched=time.time())
-        self._left.pop(update.generation, None)
+        self._left[update.generation] = mine.touched  # should the row be written without this being told
         self._engine.write_rows([mine.row()])
+        del self._left[update.generation]
         return mine
 
     def holds(self, claim: Update) -> bool:

@@ -370,7 +370,7 @@ def _reap(folder: Path) -> None:
     over = not guardian.alive(folder)
     for entry in list(_children):
         where, child = entry
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired, ValueError):  # another thread may have removed it
             child.wait(1.0 if over and where == folder else 0.0)
             _children.remove(entry)
 

@@ -33,8 +33,8 @@ def add_nodes(parts: Parts, nodes: Sequence[Prepared], watch: Watch) -> dict[str
     for node in nodes:
         by_generation[live[node.doc]].append(node)
     parts.mark_incomplete()
-    watched = [row for doc, generation in live.items() for row in watch.announced(generation, doc_key(doc))][-1:]
-    announced = parts.generations.announce(_objects(nodes, live, {}), watched)
+    with watch.announced({generation: doc_key(doc) for doc, generation in live.items()}) as watched:
+        announced = parts.generations.announce(_objects(nodes, live, {}), watched)
     failed: dict[str, str] = {}
     try:
         for generation, members in by_generation.items():

@@ -11,8 +11,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
@@ -107,18 +107,18 @@ class Watch:
         engine.delete_rows([row_uuid(RUN, run.id) for run in over])
         return mine
 
-    def announced(self, generation: str, doc: str) -> list[DataObject[Any, Any]]:
-        """Rows to write along with what announces a write.
+    @contextmanager
+    def announced(self, written: Mapping[str, str]) -> Iterator[list[DataObject[Any, Any]]]:
+        """Rows to write along with what announces a write, one announcement at a time: the last row counts.
 
         Args:
-            generation: That is written.
-            doc: Its source, as indexed.
+            written: Generations that are written, and their sources, as indexed.
         """
         self.begin()
         with self._lock:
             assert self._run is not None
-            self._run = self._run.with_recent({generation: doc})
-            return [self._run.row()]
+            self._run = self._run.with_recent(written)
+            yield [self._run.row()]
 
     def published(self) -> None:
         """After a write: look at the last ones when the connection was lost since."""

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -63,7 +64,8 @@ class Writer:
         self._searchable = [space for space in spaces.values() if space.searchable]
         self._batch = batch
         self._barriers = barriers
-        self._open_cuts: list[Cut] = []
+        self._open_cuts: list[Cut] = []  # of inserts that failed for good; closed by the next that does not
+        self._closing = Lock()
 
     def insert(self, nodes: Sequence[Prepared], generation: str) -> dict[str, str]:
         """Store nodes in one generation.
@@ -82,38 +84,58 @@ class Writer:
 
     def _insert(self, objects: Sequence[DataObject[Any, Any]]) -> dict[int, str]:
         """One batch. What may have been cut off on its way is deleted and written again."""
+        cuts: list[Cut] = []
+        try:
+            refused = self._stored(objects, cuts)
+            self._check_writable(refused.values())
+            return self._again(objects, refused, cuts)
+        finally:
+            with self._closing:
+                self._open_cuts += cuts
+
+    def _stored(self, objects: Sequence[DataObject[Any, Any]], cuts: list[Cut]) -> dict[int, str]:
         for attempt in range(_ATTEMPTS):
             try:
-                refused = self._engine.insert(objects) if not attempt else self._insert_anew(objects)
+                return self._engine.insert(objects) if not attempt else self._insert_anew(objects, cuts)
             except StoreError as error:
                 cut = error
-                continue
-            self._check_writable(refused.values())
-            return self._again(objects, refused)
         raise cut
 
-    def _again(self, objects: Sequence[DataObject[Any, Any]], refused: dict[int, str]) -> dict[int, str]:
+    def _again(
+        self, objects: Sequence[DataObject[Any, Any]], refused: dict[int, str], cuts: list[Cut]
+    ) -> dict[int, str]:
         """Once more those that were refused for a reason that passes."""
         passing = [i for i, reason in refused.items() if any(word in reason.lower() for word in _PASSING)]
         if not passing:
             return refused
-        again = self._insert_anew([objects[i] for i in passing])
+        again = self._insert_anew([objects[i] for i in passing], cuts)
         kept = {i: reason for i, reason in refused.items() if i not in set(passing)}
         return kept | {passing[i]: reason for i, reason in again.items()}
 
-    def _insert_anew(self, objects: Sequence[DataObject[Any, Any]]) -> dict[int, str]:
-        """Insert what was cut off; other writers are told, as they may have linked theirs to it meanwhile."""
+    def _insert_anew(self, objects: Sequence[DataObject[Any, Any]], cuts: list[Cut]) -> dict[int, str]:
+        """Insert what was cut off; other writers are told, as they may have linked theirs to it meanwhile.
+
+        Args:
+            objects: A batch.
+            cuts: Of the batch, as far as they are open; other batches may be cut off at the same time.
+        """
         uuids: list[uuid.UUID] = [o.uuid for o in objects]  # type: ignore[misc]
         self._engine.connection.wait_ready()
         cut = Cut(uuid.uuid4().hex, owner())
-        self._open_cuts.append(cut)  # those of attempts that failed go with the next one that does not
+        cuts.append(cut)
         self._engine.write_rows([cut.row()])
         self.settle([Filter.by_id().contains_any(uuids)])
         self._engine.delete_each(uuids)
         self._engine.write_rows([cuts_row()])
-        self._engine.delete_rows([one.uuid for one in self._open_cuts])
-        self._open_cuts.clear()
+        self._close(cuts)
         return self._engine.insert(objects)
+
+    def _close(self, cuts: list[Cut]) -> None:
+        """Tell that cuts are mended, with those of inserts that failed for good."""
+        with self._closing:
+            self._engine.delete_rows([one.uuid for one in (*cuts, *self._open_cuts)])
+            self._open_cuts.clear()
+        cuts.clear()
 
     def _check_writable(self, reasons: Iterable[str]) -> None:
         for reason in reasons:
