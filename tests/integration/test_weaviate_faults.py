@@ -10,6 +10,7 @@ from threading import Event
 
 import numpy as np
 import pytest
+from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from numpy.typing import NDArray
 from tests.integration.weaviate_case import SPACES, open_store, proxied, publish, version, versions
@@ -117,15 +118,21 @@ def test_nodes_that_are_added_again_while_another_looks_after_them(
     other.close()
 
 
-def test_looking_after_nodes_that_fails_is_left_to_the_next(
-    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+def leave_an_addition(store: WeaviateStore) -> tuple[list[BaseNode], Mapping[str, NDArray[np.float32]]]:
+    """Add nodes, and leave them as who failed before they were made sure of."""
     nodes, vectors = version("free", 1, 40)
     store.add(nodes, vectors=vectors)
     free = of_generation(first_generation(doc_key("free")))
     left = store._parts.generations.announce({"text": [f.uuid for f in store._parts.engine.find(free, [])]})
     store._parts.generations.leave(left)
+    return nodes, vectors
+
+
+def test_looking_after_nodes_that_fails_is_left_to_the_next(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+    nodes, vectors = leave_an_addition(store)
 
     def fails(_: object) -> None:
         raise StoreError("no")
@@ -143,11 +150,7 @@ def test_what_another_store_of_the_process_looks_after_is_left_to_it(
     weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
-    nodes, vectors = version("free", 1, 40)
-    store.add(nodes, vectors=vectors)
-    free = of_generation(first_generation(doc_key("free")))
-    left = store._parts.generations.announce({"text": [f.uuid for f in store._parts.engine.find(free, [])]})
-    store._parts.generations.leave(left)
+    leave_an_addition(store)
     reach, asked = other._parts.writer.reach, []
 
     def meanwhile(expected: Mapping[str, Sequence[uuid.UUID]]) -> object:
