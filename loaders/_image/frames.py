@@ -62,12 +62,14 @@ def check_size(picture: "Image", megapixels: float) -> None:
 
 def frame_count(picture: "Image") -> int:
     """Frames of an animation, pages of a TIFF; 1 for others."""
-    return int(getattr(picture, "n_frames", 1)) if picture.format in ("TIFF", "GIF", "WEBP", "PNG") else 1
+    with silent():
+        return int(getattr(picture, "n_frames", 1)) if picture.format in ("TIFF", "GIF", "WEBP", "PNG") else 1
 
 
 def is_turned(picture: "Image") -> bool:
     """Whether the file says that it is to be shown turned or mirrored."""
-    return picture.getexif().get(_ORIENTATION, 1) not in (0, 1)
+    with silent():
+        return picture.getexif().get(_ORIENTATION, 1) not in (0, 1)
 
 
 def upright(picture: "Image", number: int, megapixels: float) -> "Image":

@@ -271,7 +271,7 @@ class Generations:
         mine = replace(update, state=CLEARING, owner=owner(), touched=time.time())
         self._left[update.generation] = mine.touched  # should the row be written without this being told
         self._engine.write_rows([mine.row()])
-        del self._left[update.generation]
+        self._left.pop(update.generation, None)
         return mine
 
     def holds(self, claim: Update) -> bool:
