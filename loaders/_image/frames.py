@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sensorium.errors import LoadError
-from sensorium.pictures import silent
+from sensorium.pictures import on_white, silent
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,8 +79,6 @@ def upright(picture: "Image", number: int, megapixels: float) -> "Image":
         LoadError: damaged, or too large.
     """
     from PIL import ImageOps
-
-    from sensorium.pictures import on_white
 
     try:
         with silent():

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -84,12 +84,24 @@ def test_insert_deadlines_that_pass(weaviate_server: WeaviateServer, collection_
     store.close()
 
 
+@pytest.fixture
+def two_stores(weaviate_server: WeaviateServer, collection_name: str) -> Iterator[tuple[WeaviateStore, WeaviateStore]]:
+    """Two stores on one index."""
+    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+    yield store, other
+    store.close()
+    other.close()
+
+
 def test_nodes_that_are_added_again_while_another_looks_after_them(
-    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+    two_stores: tuple[WeaviateStore, WeaviateStore],
+    weaviate_server: WeaviateServer,
+    collection_name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who mends deletes what is added anew, and who adds deletes what was mended, unless one waits for the other."""
     nodes, vectors = version("free", 1, 800)
-    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+    store, other = two_stores
     for attempt in range(1, 8):
         hasty = open_store(weaviate_server, collection_name, timeout_s=1, insert_timeout_s=0.03 * attempt, batch=2000)
         with raises(StoreError, "weaviate"):
@@ -114,8 +126,6 @@ def test_nodes_that_are_added_again_while_another_looks_after_them(
     assert sorted(node.node_id for node in store.get_nodes()) == sorted(node.node_id for node in nodes)
     found = store.verify()
     assert found.sound, found.public()
-    store.close()
-    other.close()
 
 
 def leave_an_addition(store: WeaviateStore) -> tuple[list[BaseNode], Mapping[str, NDArray[np.float32]]]:
@@ -129,9 +139,9 @@ def leave_an_addition(store: WeaviateStore) -> tuple[list[BaseNode], Mapping[str
 
 
 def test_looking_after_nodes_that_fails_is_left_to_the_next(
-    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+    two_stores: tuple[WeaviateStore, WeaviateStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+    store, other = two_stores
     nodes, vectors = leave_an_addition(store)
 
     def fails(_: object) -> None:
@@ -142,14 +152,12 @@ def test_looking_after_nodes_that_fails_is_left_to_the_next(
     store.add(nodes, vectors=vectors)
     assert not store._parts.generations.read().updates
     assert store.count() == 40
-    store.close()
-    other.close()
 
 
 def test_what_another_store_of_the_process_looks_after_is_left_to_it(
-    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+    two_stores: tuple[WeaviateStore, WeaviateStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, other = (open_store(weaviate_server, collection_name) for _ in range(2))
+    store, other = two_stores
     leave_an_addition(store)
     reach, asked = other._parts.writer.reach, []
 
@@ -162,8 +170,6 @@ def test_what_another_store_of_the_process_looks_after_is_left_to_it(
     assert asked == [[]]
     assert not store._parts.generations.read().updates
     assert store.count() == 40
-    store.close()
-    other.close()
 
 
 def test_a_mended_node_is_added_again_and_mended_again(
