@@ -1,6 +1,7 @@
 """Imports run one way, so that a reader always knows where to look next."""
 
 import ast
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "sensorium"
 LAYERS = (
-    ("errors", "analysis", "clock", "languages", "ocr_types", "speech_types"),
+    ("errors", "analysis", "clock", "languages", "ocr_types", "once", "speech_types"),
     ("nodes", "registry", "pictures"),
     ("loaders", "prompts", "models", "stores"),
     ("pipelines",),
@@ -22,7 +23,9 @@ SIDEWAYS = {("stores", "models")}
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__")
+    # `rglob` does not follow the links to the root folders.
+    found = (Path(at, name) for at, _, names in os.walk(PACKAGE, followlinks=True) for name in names)
+    return sorted(path for path in found if path.suffix == ".py" and path != PACKAGE / "__init__.py")
 
 
 def room(name: str) -> str:
@@ -50,4 +53,5 @@ def test_imports_run_one_way(path: Path) -> None:
 
 def test_the_check_finds_something() -> None:
     assert len(modules()) > 10
+    assert {"loaders", "pipelines", "stores"} <= {path.relative_to(PACKAGE).parts[0] for path in modules()}
     assert any(room(name) == "errors" for path in modules() for _, name in imports(path))
