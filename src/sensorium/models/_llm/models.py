@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from sensorium.errors import ConfigError, MissingExtraError
@@ -13,6 +12,7 @@ from sensorium.models._integrations import MODEL
 from sensorium.models._llm.facts import Size, picture_tokens, sound_tokens, takes_pictures, takes_sound
 from sensorium.models._llm.providers import OWN_OPTIONS, Provider, create, provider
 from sensorium.models._llm.replies import Usage
+from sensorium.once import once
 
 if TYPE_CHECKING:
     from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -51,8 +51,6 @@ class ChatModel:
     hearing: bool = False
     price: tuple[float, float] | None = None
     window: int | None = None
-    _llm: "LLM | None" = field(default=None, repr=False)
-    _making: Lock = field(default_factory=Lock, repr=False, compare=False)
     _failures: int = field(default=0, repr=False)
     _closed_until: float = field(default=0.0, repr=False)
 
@@ -61,21 +59,18 @@ class ChatModel:
         """Provider and model, "openai/gpt-5-mini", for traces and messages."""
         return f"{self.provider}/{self.model}" if self.model else self.provider
 
-    @property
+    @once
     def llm(self) -> "LLM":
         """The LlamaIndex LLM.
 
         Raises:
             ConfigError: it cannot be made: no key, an unknown model, a wrong option.
         """
-        with self._making:
-            if self._llm is None:
-                self._llm = self.make()
-            return self._llm
+        return self.make()
 
     def close(self) -> None:
         """Free what the LLM holds in this process, such as a local model's weights; the next request makes it anew."""
-        if (close := getattr(self._llm, "close", None)) is not None:
+        if (close := getattr(self.__dict__.get("llm"), "close", None)) is not None:
             close()
 
     def room(self) -> int:
