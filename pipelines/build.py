@@ -47,13 +47,15 @@ class Parts:
 
     Args:
         spec: A validated configuration.
+        create: Whether the store makes its index where there is none.
 
     Attributes:
         mismatch: Why the store cannot be searched with this configuration, once `archive` has found that out.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, create: bool = True) -> None:
         self.spec = spec
+        self._create = create
         self._embedders: dict[str, BaseEmbedding] = {}
         self._loaders: dict[str, Loader] = {}
         self._making, self._embedding, self._drawing = Lock(), Lock(), Lock()
@@ -89,8 +91,8 @@ class Parts:
 
     def _opened(self, spaces: list[Space] | None) -> Store:
         component = self.spec.store
-        made = STORES.create(component.name, component.options, data=self.spec.data_folder, spaces=spaces)
-        return cast(Store, made)
+        supplied = {"data": self.spec.data_folder, "spaces": spaces, "create": self._create}
+        return cast(Store, STORES.create(component.name, component.options, **supplied))
 
     @once
     def spaces(self) -> list[Space]:

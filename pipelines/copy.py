@@ -9,15 +9,15 @@ from typing import Any, cast
 
 from llama_index.core.schema import BaseNode
 
-from sensorium.errors import ConfigError, StoreError
+from sensorium.errors import ConfigError, MissingIndexError, StoreError
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.links import copy_links
 from sensorium.pipelines.spec import Spec, load_spec
 from sensorium.stores import STORES
 from sensorium.stores.base import SourceRecord, Space, Store, Vector, Vectors
-from sensorium.stores.sqlite import FILE_NAME
 
 BATCH = 500
+_HINT = "Name the data folder of the index (--data), or the .yaml file that it was made with (--from)."
 _Pair = tuple[BaseNode, dict[str, Vector]]
 
 
@@ -226,30 +226,22 @@ def _spec(text: str, config: Path | None, data: Path | None) -> Spec:
 
 
 def _open_origin(spec: Spec) -> Store:
-    if spec.store.name == "sqlite" and not (spec.data_folder / FILE_NAME).exists():
-        raise _nothing(spec)  # opening would make it
-    store = _open(spec, None)
+    try:
+        store = _open(spec, None, create=False)
+    except MissingIndexError as fault:
+        raise StoreError(f"There is nothing to copy. {fault.message}", _HINT) from fault
     try:
         if store.count() or next(iter(store.sources()), None):
             return store
-        raise _nothing(spec)
+        raise StoreError(f"There is nothing to copy in the store {spec.store.name}: it is empty.", _HINT)
     except BaseException:
         store.close()
         raise
 
 
-def _nothing(spec: Spec) -> StoreError:
-    if spec.store.name == "sqlite":
-        hint = "Name the folder of the index (--data), or the .yaml file that it was made with (--from)."
-        return StoreError(f"There is nothing to copy in {spec.data_folder}.", hint)
-    return StoreError(
-        f"There is nothing to copy in the store {spec.store.name}.", "Check its url, collection and tenant (--from)."
-    )
-
-
-def _open(spec: Spec, spaces: Sequence[Space] | None) -> Store:
-    store = STORES.create(spec.store.name, spec.store.options, data=spec.data_folder, spaces=spaces)
-    return cast(Store, store)
+def _open(spec: Spec, spaces: Sequence[Space] | None, create: bool = True) -> Store:
+    supplied = {"data": spec.data_folder, "spaces": spaces, "create": create}
+    return cast(Store, STORES.create(spec.store.name, spec.store.options, **supplied))
 
 
 def _check_spaces(origin: Mapping[str, Space], target: Mapping[str, Space]) -> None:

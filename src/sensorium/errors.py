@@ -10,6 +10,7 @@ SensoriumError
 ├── EvidenceError         the picture or clip behind a node cannot be produced
 ├── QueryError            a query that cannot be run (empty, unknown pipeline or space)
 └── StoreError            the index cannot be opened, read or written
+    ├── MissingIndexError there is no index where one is to be read
     ├── DataVersionError  the data folder was written by a newer version
     ├── SpaceError        a space is unknown, or its embedder or dimension changed
     └── PartialWriteError some nodes were refused; names the stored and the failed ids
@@ -80,6 +81,10 @@ class QueryError(SensoriumError):
 
 class StoreError(SensoriumError):
     """The index cannot be opened, read or written."""
+
+
+class MissingIndexError(StoreError):
+    """There is no index where one is to be read, and none was made."""
 
 
 class DataVersionError(StoreError):

@@ -49,11 +49,12 @@ class KnowledgeBase:
 
     Args:
         spec: A validated configuration.
+        create: Whether to make the index where there is none.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, create: bool = True) -> None:
         self.spec = spec
-        self._parts = Parts(spec)
+        self._parts = Parts(spec, create)
         self._drawer = PictureDrawer(self._parts.loader, self._parts.assets, self._parts.drawn)
         self._shown = Shown(self._drawer, self._parts.loader, lambda: self._parts.ocr)
         self._pipelines: dict[str, QueryPipeline] = {}
@@ -373,18 +374,22 @@ class KnowledgeBase:
         self.close()
 
 
-def open(config: str | Path | Mapping[str, Any] | None = None, data: str | Path | None = None) -> KnowledgeBase:
+def open(
+    config: str | Path | Mapping[str, Any] | None = None, data: str | Path | None = None, *, create: bool = True
+) -> KnowledgeBase:
     """Open a knowledge base.
 
     Args:
         config: A YAML file, or its content as a mapping; None for the built-in defaults.
         data: Data folder, in place of the configuration's `data:`.
+        create: Whether to make the index where there is none, when it is first used. Otherwise that raises
+            `MissingIndexError`, and nothing is made: neither a folder nor a collection nor a tenant.
 
     Raises:
         ConfigError: the configuration is invalid; names every fault.
     """
     spec = load_spec(config)
-    return KnowledgeBase(spec if data is None else spec.with_data(data))
+    return KnowledgeBase(spec if data is None else spec.with_data(data), create)
 
 
 def _beside(image: str | Path | None, audio: str | Path | None) -> frozenset[str]:

@@ -5,6 +5,8 @@ Heavy modules are imported inside the verbs, so that `--help` is quick.
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -372,32 +374,26 @@ def schema(as_json: options.Json = False, debug: options.Debug = False) -> int:
     return 0
 
 
-def _open(config: Path | None, data: Path | None) -> "KnowledgeBase":
+def _open(config: Path | None, data: Path | None, create: bool = True) -> "KnowledgeBase":
     import sensorium
 
-    return sensorium.open(options.config_file(config), data)
+    return sensorium.open(options.config_file(config), data, create=create)
 
 
-def _reading(config: Path | None, data: Path | None) -> "KnowledgeBase":
+@contextmanager
+def _reading(config: Path | None, data: Path | None) -> Iterator["KnowledgeBase"]:
     """Open an index that is there.
 
     Raises:
-        QueryError: the embedded store has never been written.
+        MissingIndexError: it is not; none is made.
     """
-    from sensorium.errors import QueryError
+    from sensorium.errors import MissingIndexError
 
-    kb = _open(config, data)
-    if kb.spec.store.name == "sqlite":
-        from sensorium.stores.sqlite import FILE_NAME
-
-        folder = kb.spec.data_folder
-        fault = options.look(folder / FILE_NAME)
-        if isinstance(fault, FileNotFoundError | NotADirectoryError):
-            hint = f"Make one: sensorium index FOLDER{_again(config, data)}"
-            raise QueryError(f"There is no index in {folder}.", hint)
-        if fault is not None:
-            raise QueryError(f"The index in {folder} cannot be reached: {fault.strerror}.", "Check the path (--data).")
-    return kb
+    with _open(config, data, create=False) as kb:
+        try:
+            yield kb
+        except MissingIndexError as fault:
+            raise MissingIndexError(fault.message, f"{fault.hint}{_again(config, data)}") from fault
 
 
 def _check_question(query: str | None, image: Path | None, audio: Path | None, batch: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from sensorium.registry import Registry
 
-STORES = Registry("store", supplied=("data", "spaces"))
+STORES = Registry("store", supplied=("data", "spaces", "create"))
 STORES.add("sqlite", "sensorium.stores.sqlite:SqliteStore", summary="embedded, no set-up")
 STORES.add(
     "weaviate",

@@ -21,7 +21,7 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import Field, PrivateAttr
 
-from sensorium.errors import QueryError, SpaceError, StoreError
+from sensorium.errors import ConfigError, MissingIndexError, QueryError, SpaceError, StoreError
 from sensorium.stores._sqlite import inspection, ledger, notes, schema
 from sensorium.stores._sqlite.asking import (
     blobs_of,
@@ -72,8 +72,11 @@ class SqliteStore(Store):
         spaces: The embedding spaces. None takes them as the file has them, to look into it or to empty it.
         busy_timeout_s: Seconds that a writer waits for another process that writes.
         warn_vectors: Vectors in one space above which `status` and the log point to Weaviate.
+        create: Whether to make the index where there is none.
 
     Raises:
+        MissingIndexError: there is none, and none is to be made.
+        ConfigError: the folder of one that is to be there cannot be reached.
         StoreError: the file cannot be opened, or is none of ours.
         DataVersionError: a newer version wrote it.
         SpaceError: its nodes were embedded otherwise.
@@ -96,10 +99,11 @@ class SqliteStore(Store):
         spaces: Sequence[Space] | None = None,
         busy_timeout_s: Annotated[float, Field(ge=0)] = 60.0,
         warn_vectors: Annotated[int, Field(ge=1)] = 250_000,
+        create: bool = True,
     ) -> None:
         super().__init__()
         schema.probe()
-        path = _file(Path(data))
+        path = _file(Path(data)) if create else _existing(Path(data))
         self._connections = Connections(path, busy_timeout_s)
         self._warn_vectors = warn_vectors
         try:
@@ -471,6 +475,19 @@ def _set_up(connection: sqlite3.Connection, path: Path, spaces: Sequence[Space])
         make = schema.rewrite if schema.is_empty(connection) else schema.extend
         make(connection, spaces)
     return spaces, schema.settled(connection, spaces) or {}
+
+
+def _existing(data: Path) -> Path:
+    """The file of an index that is there."""
+    path = data / FILE_NAME
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingIndexError(f"There is no index in {data}.", "Make one: sensorium index FOLDER") from None
+    except OSError as error:
+        reason = f"The index in {data} cannot be reached: {error.strerror}."
+        raise ConfigError(reason, "Check the path (--data).") from error
+    return path
 
 
 def _file(data: Path) -> Path:

@@ -23,7 +23,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.vector_stores.weaviate import WeaviateVectorStore
 from pydantic import PrivateAttr
 
-from sensorium.errors import PartialWriteError, StoreError
+from sensorium.errors import MissingIndexError, PartialWriteError, StoreError
 from sensorium.stores._weaviate import ledger, notes
 from sensorium.stores._weaviate.connection import Address, Connection, Consistency
 from sensorium.stores._weaviate.encoding import restored
@@ -69,7 +69,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
             password, scope} or {token, refresh_token, expires_in}.
         headers: More HTTP headers.
         collection: Name of the collection of nodes; the ledger's is that with "_Ledger".
-        tenant: Keeps this index apart from others in the same collection. Created when it is missing.
+        tenant: Keeps this index apart from others in the same collection. Indexing makes it when it is missing.
         consistency: How many replicas have to answer; the server's default when None.
         replication_factor: Copies of each object, when the collection is made.
         filter_fields: Metadata keys, "text" or "number", that filters compare by order or search for parts of.
@@ -78,8 +78,10 @@ class WeaviateStore(Store, WeaviateVectorStore):
         timeout_s: Seconds after which a question without an answer is an error.
         insert_timeout_s: Seconds that the server may take for one batch.
         batch: Nodes in one insert; 200 is fastest, as some are stored while others are indexed.
+        create: Whether to make collections and tenant where they are missing.
 
     Raises:
+        MissingIndexError: they are, and are not to be made.
         StoreError: no server, a wrong key, a version that is too old, or a collection that is not ours.
         SpaceError: the nodes were embedded otherwise.
     """
@@ -110,6 +112,7 @@ class WeaviateStore(Store, WeaviateVectorStore):
         timeout_s: float = 15.0,
         insert_timeout_s: float = 300.0,
         batch: int = 200,
+        create: bool = True,
     ) -> None:
         # Not WeaviateVectorStore's, which would connect and make a schema of its own.
         fields = {"index_name": check_collection(collection), "url": url, "text_key": "text"}
@@ -120,13 +123,14 @@ class WeaviateStore(Store, WeaviateVectorStore):
             tuple(spaces) if spaces is not None else None,
             check_fields(filter_fields or {}),
             replication_factor,
+            create,
         )
         for space in spaces or ():
             check_options(space)
         if batch < 1:
             raise StoreError(f"batch must be at least 1, got {batch}.")
         if url == EMBEDDED:
-            url, grpc, api_key = self._start(data)
+            url, grpc, api_key = self._start(data, create)
         try:
             address = Address.parse(url, grpc)
             self._connection = Connection(address, api_key, headers, timeout_s, insert_timeout_s, oidc)
@@ -135,12 +139,15 @@ class WeaviateStore(Store, WeaviateVectorStore):
             self.close()
             raise
 
-    def _start(self, data: Path | None) -> tuple[str, str, str]:
+    def _start(self, data: Path | None, create: bool) -> tuple[str, str, str]:
         from sensorium.stores._weaviate.server import start
 
         if data is None:
             raise StoreError("The embedded Weaviate server needs a data folder.", "Set data: in the configuration.")
-        self._server = start(Path(data) / "weaviate")
+        folder = Path(data) / "weaviate"
+        if not create and not folder.exists():
+            raise MissingIndexError(f"There is no index in {data}.", "Make one: sensorium index FOLDER")
+        self._server = start(folder)
         return self._server.url, f"127.0.0.1:{self._server.grpc_port}", self._server.state.api_key
 
     def _open(self, plan: Plan, consistency: Consistency | None, fusion: Fusion, batch: int) -> None:

@@ -13,12 +13,19 @@ from typing import Any, ParamSpec
 import typer
 
 from sensorium.apps._cli.output import note, printable
-from sensorium.errors import ConfigError, LoadError, MissingExtraError, QueryError, SensoriumError
+from sensorium.errors import (
+    ConfigError,
+    LoadError,
+    MissingExtraError,
+    MissingIndexError,
+    QueryError,
+    SensoriumError,
+)
 
 P = ParamSpec("P")
 
 UNEXPECTED, USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
-_WRONG_USE = (ConfigError, LoadError, MissingExtraError, QueryError)
+_WRONG_USE = (ConfigError, LoadError, MissingExtraError, MissingIndexError, QueryError)
 
 
 def guarded(verb: Callable[P, int | None]) -> Callable[P, None]:

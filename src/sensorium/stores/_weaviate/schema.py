@@ -10,7 +10,7 @@ from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter
 from weaviate.exceptions import UnexpectedStatusCodeError
 
-from sensorium.errors import DataVersionError, SpaceError, StoreError
+from sensorium.errors import DataVersionError, MissingIndexError, SpaceError, StoreError
 from sensorium.stores._sqlite.schema import facts
 from sensorium.stores._weaviate.connection import Connection, said
 from sensorium.stores._weaviate.engine import Engine
@@ -90,6 +90,7 @@ class Plan:
         spaces: The configured spaces; None takes those of the index.
         fields: Metadata keys with a typed property.
         replication: Copies of each object.
+        create: Whether to make the index where there is none.
     """
 
     collection: str
@@ -97,6 +98,7 @@ class Plan:
     spaces: tuple[Space, ...] | None
     fields: Fields
     replication: int
+    create: bool = True
 
 
 def read_settings(engine: Engine, name: str) -> Settings | None:
@@ -114,12 +116,15 @@ def open_index(connection: Connection, engine: Engine, plan: Plan) -> Settings:
     """Make what is missing, and check that the index and the configuration fit.
 
     Raises:
+        MissingIndexError: there is no index, and none is to be made.
         StoreError: the collection is not one of ours, or Weaviate refuses it.
         SpaceError: its nodes were embedded otherwise.
         DataVersionError: a newer version made it.
     """
     with connection.translated():
         settings = _look(connection, engine, plan)
+        if settings is None and not plan.create:
+            raise _missing(f"Weaviate has no index {plan.collection}.")
         if settings is None:
             return _create(connection, engine, plan)
         if plan.spaces is None or _same(settings, plan.spaces):
@@ -149,8 +154,15 @@ def _look(connection: Connection, engine: Engine, plan: Plan) -> Settings | None
     if not all(there.values()):
         return None
     if plan.tenant is not None:
+        if not plan.create and not engine.data.tenants.exists(plan.tenant):
+            raise _missing(f"The index {data} has no tenant {plan.tenant!r}.")
         _make_tenant(engine, plan.tenant)
     return read_settings(engine, data)
+
+
+def _missing(what: str) -> MissingIndexError:
+    hint = "Check url, collection and tenant of store: weaviate, or make one: sensorium index FOLDER"
+    return MissingIndexError(what, hint)
 
 
 def _check_shape(engine: Engine, plan: Plan, has_ledger: bool) -> None:
