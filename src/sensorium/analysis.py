@@ -20,8 +20,6 @@ _TOKEN = re.compile(
     r"|[$€£¥%]"
 )
 _THOUSANDS = re.compile(r"^\d{1,3}(?:,\d{3})+(?:\.\d+)?$")
-_LONGEST_KEPT = 20
-"""Characters without a blank; lines of scripts that have none would fill the memory, and hardly come again."""
 _WIDE = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힯豈-﫿]")
 
 STOP_WORDS = frozenset(
@@ -73,15 +71,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 def terms(text: str) -> list[str]:
     """Search terms of a text in order, repetitions kept."""
-    words = text.split()  # no token reaches over a blank
-    return [term for word in words for term in (_kept(word) if len(word) <= _LONGEST_KEPT else _terms(word))]
-
-
-def _terms(text: str) -> tuple[str, ...]:
-    return tuple(token.term for token in tokens(text))
-
-
-_kept = lru_cache(maxsize=200_000)(_terms)
+    return [token.term for token in tokens(text)]
 
 
 @lru_cache(maxsize=200_000)

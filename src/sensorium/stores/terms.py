@@ -1,14 +1,28 @@
 """Texts as every engine indexes them for keyword search: the terms of `sensorium.analysis`, parted by blanks."""
 
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 from string import ascii_uppercase, whitespace
 
 from sensorium import analysis
 
 _ESCAPES: dict[int, str] = {ord(c): c.lower() for c in ascii_uppercase} | {ord(c): "_" for c in whitespace}
-_AS_IT_IS = re.compile(f"[^{ascii_uppercase}{re.escape(whitespace.replace(' ', ''))}]*")
+_MOST_KEPT, _LONGEST_KEPT = 200_000, 20
+"""Characters without a blank; lines of scripts that have none would fill the memory, and hardly come again."""
+
+
+class _Pieces(dict[str, str]):
+    """What is indexed for a piece of text without blanks inside; analysed once, as long as there is room."""
+
+    def __missing__(self, piece: str) -> str:
+        found = " ".join(map(indexed, analysis.terms(piece)))
+        if len(piece) <= _LONGEST_KEPT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[piece] = found
+        return found
+
+
+_pieces = _Pieces()
 
 
 def indexed(term: str) -> str:
@@ -18,20 +32,9 @@ def indexed(term: str) -> str:
 
 def indexed_text(text: str) -> str:
     """What is stored for a text: its terms, parted by blanks."""
-    terms = analysis.terms(text) if text else []
-    joined = " ".join(terms)
-    if joined.count(" ") == len(terms) - 1 and _AS_IT_IS.fullmatch(joined):
-        return joined
-    return " ".join(map(indexed, terms))
+    return " ".join(filter(None, map(_pieces.__getitem__, text.split())))  # no term reaches over a blank
 
 
 def columns(texts: Sequence[str]) -> tuple[str, ...]:
     """Texts of a node (`checking.searched_texts`), analysed."""
-    *context, text = texts
-    return (*map(_repeated, context), indexed_text(text))
-
-
-@lru_cache(maxsize=1024)
-def _repeated(text: str) -> str:
-    """As `indexed_text`, for titles and headings, which many nodes share."""
-    return indexed_text(text)
+    return tuple(map(indexed_text, texts))

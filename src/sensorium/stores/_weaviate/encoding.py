@@ -83,14 +83,15 @@ def prepare(nodes: Sequence[BaseNode], vectors: Vectors, spaces: Mapping[str, Sp
 def _prepared(
     node: BaseNode, metadata: str, body: str, given: Mapping[str, Vector], spaces: Mapping[str, Space], fields: Fields
 ) -> Prepared:
+    doc, kind = node.ref_doc_id or "", kind_of(node)
     tokens, typed = indexed(json.loads(metadata), fields)
     tokens += [space_token(name) for name in given]
     terms = " ".join(filter(None, columns(searched_texts(node))))
     properties = {
         NODE_ID: node.node_id,
         KEY: digest(node.node_id),
-        DOC: doc_key(node.ref_doc_id or ""),
-        KIND: kind_of(node),
+        DOC: doc_key(doc),
+        KIND: kind,
         TAGS: tokens,
         METADATA: metadata,
         BODY: body,
@@ -100,7 +101,7 @@ def _prepared(
     }
     searched = {name: v for name, v in given.items() if spaces[name].searchable}
     named = {vector_name(name): vector for name, vector in searched.items()}
-    return Prepared(node.node_id, node.ref_doc_id or "", kind_of(node), properties, named, tuple(searched))
+    return Prepared(node.node_id, doc, kind, properties, named, tuple(searched))
 
 
 def restored(found: Found) -> BaseNode:

@@ -64,6 +64,7 @@ def first_generation(key: str) -> str:
     return f"0{key}"
 
 
+@lru_cache(maxsize=4096)
 def node_uuid(node_id: str, generation: str) -> uuid.UUID:
     """The object of a node in one generation."""
     return uuid.uuid5(_NAMESPACE, f"{generation}\n{node_id}")
