@@ -19,6 +19,7 @@ from sensorium.errors import PartialWriteError, StoreError
 from sensorium.stores._weaviate.manifest import of_generation
 from sensorium.stores._weaviate.names import doc_key, first_generation
 from sensorium.stores._weaviate.stage import WeaviateStage
+from sensorium.stores._weaviate.where import Condition
 from sensorium.stores.base import SourceRecord
 from sensorium.stores.weaviate import WeaviateStore
 from sensorium.testing.stores.case import raises
@@ -184,8 +185,8 @@ def test_a_mended_node_is_added_again_and_mended_again(
     writer.mend([f.uuid for f in store._parts.engine.find(free, [])])
     lost, times = writer.lost, iter([True])
 
-    def all_at_first(expected: Mapping[str, Sequence[uuid.UUID]]) -> set[uuid.UUID]:
-        return {i for ids in expected.values() for i in ids} if next(times, False) else lost(expected)
+    def all_at_first(expected: Mapping[str, Sequence[uuid.UUID]], whole: Condition = False) -> set[uuid.UUID]:
+        return {i for ids in expected.values() for i in ids} if next(times, False) else lost(expected, whole)
 
     monkeypatch.setattr(writer, "lost", all_at_first)
     store.add(nodes, vectors=vectors)
@@ -216,6 +217,34 @@ def test_what_the_index_lost_is_found_and_mended(weaviate_server: WeaviateServer
     assert after.sound, after.public()
     assert after.nodes == found.nodes == store.count()
     assert len({n.node_id for n in store.get_nodes()}) == after.nodes
+    store.close()
+
+
+def test_counting_tells_that_something_is_lost(weaviate_server: WeaviateServer, collection_name: str) -> None:
+    """Where a whole generation is looked for, its nodes are only counted at first."""
+    store = open_store(weaviate_server, collection_name)
+    engine, writer = store._parts.engine, store._parts.writer
+    nodes, vectors = version("doc", 1, 2000)
+    prepared = store._parts.prepare(nodes, vectors)
+    generation = store._parts.generations.begin("doc").generation
+    whole = of_generation(generation)
+    lost: set[uuid.UUID] = set()
+    for attempt in range(1, 9):
+        hasty = open_store(weaviate_server, collection_name, insert_timeout_s=0.2 * attempt)
+        with suppress(StoreError):
+            hasty._parts.engine.insert([node.object(generation) for node in prepared])
+        hasty.close()
+        writer.settle([whole])
+        stored = [f.uuid for f in engine.find(whole, [])]
+        expected = dict.fromkeys((space.name for space in SPACES), stored)
+        lost = writer.lost(expected)
+        assert writer.lost(expected, whole) == lost
+        if lost:
+            break
+        engine.delete_where(whole)
+    assert lost, "no insert was cut off in the middle"
+    assert writer.lost(writer.verify(expected, whole), whole) == set()
+    assert engine.count(whole) == len(stored)
     store.close()
 
 

@@ -108,6 +108,20 @@ class Engine:
         similarity = _similarity(space, len(query))
         return [Found(r, similarity(r.metadata.distance)) for r in results]
 
+    def count_near(self, space: Space, query: Vector, limit: int, condition: Condition) -> int:
+        """How many nodes `near` finds; the server sends none of them."""
+        given = (query if space.multi else query[0]).tolist()
+        answer = self._ask(
+            lambda: self.data.aggregate.near_vector(
+                given,
+                object_limit=limit,
+                target_vector=vector_name(space.name),
+                filters=_filter(condition),
+                total_count=True,
+            )
+        )
+        return int(answer.total_count or 0)
+
     def bm25(self, terms: str, limit: int, condition: Condition, properties: Sequence[str]) -> list[Found]:
         """Nodes by raw BM25."""
         how = wire.bm25(terms, [TERMS])

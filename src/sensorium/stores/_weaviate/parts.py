@@ -31,7 +31,7 @@ from sensorium.stores._weaviate.manifest import (
 from sensorium.stores._weaviate.names import KEY, KIND, NODE_ID, digest
 from sensorium.stores._weaviate.process import is_gone, may_be_gone
 from sensorium.stores._weaviate.schema import Plan, Settings, open_index, read_settings, recreate
-from sensorium.stores._weaviate.where import all_of, none_of
+from sensorium.stores._weaviate.where import Condition, all_of, none_of
 from sensorium.stores._weaviate.writing import Objects, Writer, pages, renamed
 from sensorium.stores.base import Space, Vectors
 
@@ -120,12 +120,13 @@ class Parts:
             self.settings = replace(self.settings, complete=self.settings.complete - left_out)
             self.engine.write_rows([self.settings.row()])
 
-    def make_sure(self, written: Objects, cuts: str) -> Objects:
+    def make_sure(self, written: Objects, cuts: str, whole: Condition = False) -> Objects:
         """See to it that every search finds what was written.
 
         Args:
             written: For each space the objects that have a vector in it.
             cuts: Of the manifest before that (`cleared`).
+            whole: See `Writer.lost`.
 
         Returns:
             The objects, with the new ids of those that were written again.
@@ -133,7 +134,7 @@ class Parts:
         Raises:
             StoreError: some stay lost.
         """
-        written = self.writer.verify(written)
+        written = self.writer.verify(written, whole)
         now = self.cleared()
         quiet = any(may_be_gone(u.owner, u.touched) for u in now.updates if u.state != PUBLISHED)
         if now.cuts == cuts and not now.open_cuts and not quiet:

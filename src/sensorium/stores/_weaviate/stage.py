@@ -13,7 +13,7 @@ from sensorium.errors import PartialWriteError, StoreError
 from sensorium.stores._weaviate.connection import UnreachableError
 from sensorium.stores._weaviate.encoding import Prepared
 from sensorium.stores._weaviate.engine import Running
-from sensorium.stores._weaviate.manifest import Update
+from sensorium.stores._weaviate.manifest import Update, of_generation
 from sensorium.stores._weaviate.parts import Parts
 from sensorium.stores._weaviate.watch import Watch
 from sensorium.stores.base import SourceRecord, Stage, Vectors
@@ -71,7 +71,7 @@ class WeaviateStage(Stage):
             self._collect(0)
             self._check_counts(record, update)
             owners = Running(partial(self._parts.check_owners, self._doc, sorted(self._ids)))
-            self._parts.make_sure(self._written, self._cuts_before)
+            self._parts.make_sure(self._written, self._cuts_before, of_generation(update.generation))
             owners.result()
             self._parts.mark_incomplete()
             self._parts.generations.publish(update, record)

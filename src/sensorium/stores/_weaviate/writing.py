@@ -22,7 +22,7 @@ from weaviate.classes.query import Filter
 
 from sensorium.errors import StoreError
 from sensorium.stores._weaviate.encoding import Prepared, named_vectors
-from sensorium.stores._weaviate.engine import Engine, Found, as_vector
+from sensorium.stores._weaviate.engine import MOST, Engine, Found, as_vector
 from sensorium.stores._weaviate.fields import space_token
 from sensorium.stores._weaviate.manifest import Cut, cuts_row
 from sensorium.stores._weaviate.names import BARRIER, GENERATION, NODE_ID, TAGS, row_uuid, vector_name
@@ -34,6 +34,7 @@ MOST_BYTES = 32_000_000
 """Vectors in one request; Weaviate takes messages of 100 MB."""
 _PAGE = 1000
 _ATTEMPTS = 3
+_REWRITES = 6
 _PASSING = ("deadline", "unavailable", "timeout", "timed out", "shutting down", "queue", "connection")
 _PAUSE_S = 0.4
 _STEADY = 4
@@ -180,11 +181,12 @@ class Writer:
         for reason in self._insert(objects).values():
             raise StoreError(f"Weaviate refuses the barrier write: {reason}")
 
-    def verify(self, expected: Objects) -> Objects:
+    def verify(self, expected: Objects, whole: Condition = False) -> Objects:
         """Find every object through every vector index that it belongs to; mend those that are not found.
 
         Args:
             expected: For each space the objects that have a vector in it.
+            whole: See `lost`.
 
         Returns:
             The same, with the new ids of those that were mended.
@@ -194,7 +196,7 @@ class Writer:
         """
         self.barrier()
         for _ in range(_ATTEMPTS):
-            lost = self.lost(expected)
+            lost = self.lost(expected, whole)
             if not lost:
                 return expected
             expected = renamed(expected, self.mend(lost))
@@ -204,20 +206,34 @@ class Writer:
             "Look at the server's log.",
         )
 
-    def lost(self, expected: Objects) -> set[uuid.UUID]:
-        """Objects that a vector index does not return."""
-        asked = [(space, ids) for space in self._searchable for ids in pages(expected.get(space.name, ()))]
+    def lost(self, expected: Objects, whole: Condition = False) -> set[uuid.UUID]:
+        """Objects that a vector index does not return.
+
+        Args:
+            expected: For each space the objects that have a vector in it.
+            whole: Holds for these objects and for no others, where that can be said: then it is enough to count them.
+        """
+        spaces = [space for space in self._searchable if expected.get(space.name)]
         with ThreadPoolExecutor(_BESIDE, "sensorium-verify") as pool:
+            there = pool.map(lambda space: self._all_there(space, len(expected[space.name]), whole), spaces)
+            left = [space for space, well in zip(spaces, there, strict=True) if not well]
+            asked = [(space, ids) for space in left for ids in pages(expected[space.name])]
             return set[uuid.UUID]().union(*pool.map(lambda one: self._lost(*one), asked))
 
+    def _all_there(self, space: Space, count: int, whole: Condition) -> bool:
+        # One more than there should be: what should not be there must not stand for what is missing.
+        return (
+            whole is not False
+            and count < MOST
+            and count == self._engine.count_near(space, _anywhere(space), count + 1, whole)
+        )
+
     def _lost(self, space: Space, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-        anywhere = np.zeros((1, space.dimension), dtype=np.float32)
-        anywhere[0, 0] = 1.0
-        found = self._engine.near(space, anywhere, len(ids), Filter.by_id().contains_any(list(ids)), [])
+        found = self._engine.near(space, _anywhere(space), len(ids), Filter.by_id().contains_any(list(ids)), [])
         return set(ids) - {f.uuid for f in found}
 
     def reach(self, expected: Objects) -> tuple[Objects, set[uuid.UUID]]:
-        """Find every object by its own vector; mend those that are not found.
+        """Find every object by its own vector; write those again that are not found (`rewrite`).
 
         An insert that is cut off leaves objects that are linked in the upper layers of an HNSW graph and not in the
         lowest one. Until they are deleted, searches that get to one of them end there, and so do inserts, which look
@@ -232,14 +248,14 @@ class Writer:
             expected: For each space the objects that have a vector in it; some may not be stored.
 
         Returns:
-            The objects, with the new ids of those that were mended, and which are still not found.
+            The objects, with the new ids of those that were written again, and which are still not found.
         """
-        for _ in range(_ATTEMPTS):
+        for _ in range(_REWRITES):
             missing = self.unreached(expected)
             if not missing:
                 return expected, missing
             time.sleep(_PAUSE_S * _STEADY)  # another writer may be about to delete what is in the way
-            expected = renamed(expected, self.mend(missing))
+            expected = renamed(expected, self.rewrite(missing))
         # MUVERA finds candidates by an approximation, which may miss even what is linked well.
         exact = {space.name for space in self._searchable if not space.multi}
         return expected, self.unreached({name: ids for name, ids in expected.items() if name in exact})
@@ -285,22 +301,49 @@ class Writer:
         Returns:
             New id by old id; without those that are not stored.
         """
-        properties = [p.name for p in self._engine.data.config.get(simple=True).properties]
-        vectors = named_vectors(self._searchable)
         copied: dict[uuid.UUID, uuid.UUID] = {}
-        for ids in pages(sorted(uuids), self._batch):
-            found = self._engine.find(Filter.by_id().contains_any(list(ids)), properties, vectors)
-            hidden = set(ids) - {f.uuid for f in found}
-            found += [f for one in hidden for f in self._engine.by_uuid(one, properties, vectors)]
-            copies = [_copy(f, change(f) if change else {}) for f in found]
-            # A copy that somebody left when he was killed may be half indexed, and writing it again changes nothing.
-            self._engine.delete_each([copy.uuid for copy in copies])  # type: ignore[misc]
-            for reason in self._insert(copies).values() if copies else ():
-                raise StoreError(f"A node that was to be mended is refused by Weaviate: {reason}", "Index again.")
-            copied |= {f.uuid: copy.uuid for f, copy in zip(found, copies, strict=True)}  # type: ignore[misc]
+        for found in self._whole(uuids):
+            copied |= self._write_copies(found, [_copy(f, change(f) if change else {}) for f in found])
         self.barrier()
         self._engine.delete_each(list(copied))
         return copied
+
+    def rewrite(self, uuids: Iterable[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+        """Delete stored objects and write them again as they are, under new ids.
+
+        Objects that hang only on each other lead whatever is written near them astray, so they have to go first. A
+        kill in between loses them: this is for what nobody was told of yet.
+
+        Args:
+            uuids: Of the objects.
+
+        Returns:
+            New id by old id; without those that are not stored.
+        """
+        copied: dict[uuid.UUID, uuid.UUID] = {}
+        for found in self._whole(uuids):
+            self._engine.delete_each([f.uuid for f in found])
+            copied |= self._write_copies(found, [_copy(f, {}) for f in found])
+        return copied
+
+    def _whole(self, uuids: Iterable[uuid.UUID]) -> Iterator[list[Found]]:
+        """Objects with all that belongs to them, a batch at a time; also such as filters do not find."""
+        properties = [p.name for p in self._engine.data.config.get(simple=True).properties]
+        vectors = named_vectors(self._searchable)
+        for ids in pages(sorted(uuids), self._batch):
+            found = self._engine.find(Filter.by_id().contains_any(list(ids)), properties, vectors)
+            hidden = set(ids) - {f.uuid for f in found}
+            yield [*found, *(f for one in hidden for f in self._engine.by_uuid(one, properties, vectors))]
+
+    def _write_copies(
+        self, found: Sequence[Found], copies: Sequence[DataObject[Any, Any]]
+    ) -> dict[uuid.UUID, uuid.UUID]:
+        """Write copies of objects; their ids by those of the objects."""
+        # A copy that somebody left when he was killed may be half indexed, and writing it again changes nothing.
+        self._engine.delete_each([copy.uuid for copy in copies])  # type: ignore[misc]
+        for reason in self._insert(copies).values() if copies else ():
+            raise StoreError(f"A node that was to be mended is refused by Weaviate: {reason}", "Index again.")
+        return {f.uuid: copy.uuid for f, copy in zip(found, copies, strict=True)}  # type: ignore[misc]
 
 
 def _copy(found: Found, changed: Mapping[str, Any]) -> DataObject[Any, Any]:
@@ -310,6 +353,13 @@ def _copy(found: Found, changed: Mapping[str, Any]) -> DataObject[Any, Any]:
         properties={name: value for name, value in properties.items() if value is not None},
         vector={name: vector for name, vector in found.vectors.items() if len(vector)},
     )
+
+
+def _anywhere(space: Space) -> Vector:
+    """Some vector of a space; a search for as many hits as there are finds all, wherever it begins."""
+    vector = np.zeros((1, space.dimension), dtype=np.float32)
+    vector[0, 0] = 1.0
+    return vector
 
 
 def self_similarity(space: Space, vector: Vector) -> float:
