@@ -49,11 +49,17 @@ class Parts:
         spec: A validated configuration.
         create: Whether the store makes its index where there is none.
 
+    Raises:
+        MissingIndexError: there is none, none is to be made, and that can be seen without opening the store.
+
     Attributes:
         mismatch: Why the store cannot be searched with this configuration, once `archive` has found that out.
     """
 
     def __init__(self, spec: Spec, create: bool = True) -> None:
+        if not create:
+            store = cast(type[Store], STORES.entry(spec.store.name).load())
+            store.check_there(spec.data_folder, **spec.store.options)
         self.spec = spec
         self._create = create
         self._embedders: dict[str, BaseEmbedding] = {}

@@ -17,7 +17,7 @@ from sensorium.stores import STORES
 from sensorium.stores.base import SourceRecord, Space, Store, Vector, Vectors
 
 BATCH = 500
-_HINT = "Name the data folder of the index (--data), or the .yaml file that it was made with (--from)."
+_HINT = "Check --from (the .yaml file of the index, or the store's url, collection and tenant) and --data (its folder)."
 _Pair = tuple[BaseNode, dict[str, Vector]]
 
 
@@ -229,7 +229,7 @@ def _open_origin(spec: Spec) -> Store:
     try:
         store = _open(spec, None, create=False)
     except MissingIndexError as fault:
-        raise StoreError(f"There is nothing to copy. {fault.message}", _HINT) from fault
+        raise MissingIndexError(f"There is nothing to copy. {fault.message}", _HINT) from fault
     try:
         if store.count() or next(iter(store.sources()), None):
             return store

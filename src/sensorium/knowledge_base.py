@@ -382,10 +382,12 @@ def open(
     Args:
         config: A YAML file, or its content as a mapping; None for the built-in defaults.
         data: Data folder, in place of the configuration's `data:`.
-        create: Whether to make the index where there is none, when it is first used. Otherwise that raises
-            `MissingIndexError`, and nothing is made: neither a folder nor a collection nor a tenant.
+        create: Whether to make the index where there is none, when it is first used. Otherwise nothing is made,
+            neither a folder nor a collection nor a tenant: `MissingIndexError` is raised, at once where the index
+            would be in the data folder, and by the first question where it would be on a server.
 
     Raises:
+        MissingIndexError: see `create`.
         ConfigError: the configuration is invalid; names every fault.
     """
     spec = load_spec(config)

@@ -217,6 +217,17 @@ def test_reading_verbs_make_no_index(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_reading_verbs_fill_no_empty_file(tmp_path: Path) -> None:
+    file = tmp_path / "index.sqlite3"
+    file.touch()
+    assert "There is no index in" in call("search", "x", "--data", tmp_path, code=WRONG_USE).stderr
+    assert file.stat().st_size == 0
+    file.unlink()
+    file.symlink_to(tmp_path / "elsewhere")
+    assert "There is no index in" in call("search", "x", "--data", tmp_path, code=WRONG_USE).stderr
+    assert list(tmp_path.iterdir()) == [file]
+
+
 @pytest.mark.parametrize("path", ["missing.pdf", "n" * 300, "birds.md/below"])
 def test_paths_that_cannot_be(documents: Path, indexed: Path, path: str, tmp_path: Path) -> None:
     call("index", documents / path, "--data", tmp_path / "kb", code=WRONG_USE)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,15 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from numpy.typing import NDArray
 from tests.integration.weaviate_case import SPACES, open_store, proxied, publish, version, versions
+from weaviate.classes.data import DataObject
 
 from sensorium.errors import PartialWriteError, StoreError
-from sensorium.stores._weaviate.manifest import of_generation
-from sensorium.stores._weaviate.names import doc_key, first_generation
+from sensorium.stores._weaviate.manifest import Cut, of_generation, of_source
+from sensorium.stores._weaviate.names import BARRIER, doc_key, first_generation
+from sensorium.stores._weaviate.process import owner
 from sensorium.stores._weaviate.stage import WeaviateStage
 from sensorium.stores._weaviate.where import Condition
-from sensorium.stores.base import SourceRecord
+from sensorium.stores.base import SourceRecord, Space
 from sensorium.stores.weaviate import WeaviateStore
 from sensorium.testing.stores.case import raises
 from sensorium.testing.weaviate import WeaviateServer
@@ -245,6 +248,70 @@ def test_counting_tells_that_something_is_lost(weaviate_server: WeaviateServer, 
     assert lost, "no insert was cut off in the middle"
     assert writer.lost(writer.verify(expected, whole), whole) == set()
     assert engine.count(whole) == len(stored)
+    store.close()
+
+
+def test_what_is_all_there_is_only_counted(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in multi-vector, quantised and flat spaces."""
+    spaces = [
+        SPACES[0], Space("quantised", 16, "r", options={"quantisation": "rq"}),
+        Space("flat", 16, "r", options={"index": "flat"}), Space("pages", 8, "r", multi=True),
+    ]  # fmt: skip
+    store = open_store(weaviate_server, collection_name, spaces=spaces)
+    nodes, _ = version("doc", 1, 40)
+    rng = np.random.default_rng(1)
+    vectors: dict[str, list[NDArray[np.float32]]] = {
+        s.name: list(rng.normal(size=(40, 3, 8) if s.multi else (40, 16)).astype(np.float32)) for s in spaces
+    }
+
+    def one_by_one(*asked: object) -> set[uuid.UUID]:
+        raise AssertionError("nodes are looked for one by one")
+
+    monkeypatch.setattr(store._parts.writer, "_lost", one_by_one)
+    with store.stage("doc") as stage:
+        stage.add(nodes, vectors)
+        stage.publish(SourceRecord("doc", "/r", "doc", "stored", counts={"text": 40}))
+    assert versions(store, "doc") == {1: 40}
+    store.close()
+
+
+def test_writing_again_what_is_staged_keeps_all_of_it(weaviate_server: WeaviateServer, collection_name: str) -> None:
+    """In more than one batch."""
+    store = open_store(weaviate_server, collection_name, batch=15)
+    publish(store, "doc", 1, 40)
+    writer, engine = store._parts.writer, store._parts.engine
+    before = {f.uuid for f in engine.find(of_source("doc"), [])}
+    new = writer.rewrite(before)
+    assert new.keys() == before
+    assert {f.uuid for f in engine.find(of_source("doc"), [])} == set(new.values())
+    assert versions(store, "doc") == {1: 40}
+    assert store.verify().sound
+    store.close()
+
+
+def test_looking_after_added_nodes_loses_none_when_it_fails(
+    weaviate_server: WeaviateServer, collection_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of nodes that are added again somebody may have been told before: their old objects go last."""
+    store = open_store(weaviate_server, collection_name)
+    nodes, vectors = version("free", 1, 20)
+    store.add(nodes, vectors=vectors)
+    parts = store._parts
+    insert, calls = parts.engine.insert, iter([True])
+
+    def only_the_first(objects: Sequence[DataObject[Any, Any]]) -> dict[int, str]:
+        if all(o.properties["generation"] == BARRIER for o in objects) or next(calls, False):
+            return insert(objects)
+        raise StoreError("Weaviate is gone")
+
+    monkeypatch.setattr(parts.engine, "insert", only_the_first)
+    monkeypatch.setattr(parts.writer, "unreached", lambda expected: {i for ids in expected.values() for i in ids})
+    parts.engine.write_rows([Cut("1", owner()).row()])  # an insert was cut off elsewhere
+    with raises(StoreError, "is gone"):
+        store.add(nodes, vectors=vectors)
+    assert len(store.get_nodes([node.node_id for node in nodes])) == 20
     store.close()
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import sensorium
 from sensorium.apps.cli import app
 from sensorium.errors import MissingIndexError
+from sensorium.stores.base import Space
 from sensorium.testing.weaviate import WeaviateServer
 
 READING = [["search", "x"], ["ask", "x"], ["status"], ["show", "x"], ["delete", "x"]]
@@ -52,7 +53,7 @@ def test_a_mistyped_tenant_is_not_made(
     copied = CliRunner().invoke(app, ["copy", "--from", str(typo), "--to", "sqlite", "--data", str(tmp_path / "new")])
     assert copied.exit_code != 0
     assert "no tenant 'on'" in copied.output
-    assert "(--from)" in copied.output
+    assert "Check --from" in copied.output
     assert list(one.client.collections.get(collection_name).tenants.get()) == ["one"]
     assert not (tmp_path / "new").exists()
 
@@ -60,6 +61,16 @@ def test_a_mistyped_tenant_is_not_made(
     with sensorium.open(right, create=False) as kb:
         assert kb.status()["nodes"] == {"text": 60}
     one.close()
+
+
+def test_an_emptied_index_is_not_made_anew(weaviate_server: WeaviateServer, collection_name: str) -> None:
+    """Reading with other spaces must not drop it: somebody may be about to publish the first source."""
+    store = open_store(weaviate_server, collection_name)
+    with pytest.raises(MissingIndexError, match="other spaces"):
+        open_store(weaviate_server, collection_name, spaces=[Space("text", 4, "other")], create=False)
+    publish(store, "a", 1)
+    assert store.count() == 60
+    store.close()
 
 
 @pytest.mark.parametrize("arguments", READING)

@@ -389,11 +389,11 @@ def _reading(config: Path | None, data: Path | None) -> Iterator["KnowledgeBase"
     """
     from sensorium.errors import MissingIndexError
 
-    with _open(config, data, create=False) as kb:
-        try:
+    try:
+        with _open(config, data, create=False) as kb:
             yield kb
-        except MissingIndexError as fault:
-            raise MissingIndexError(fault.message, f"{fault.hint}{_again(config, data)}") from fault
+    except MissingIndexError as fault:
+        raise MissingIndexError(fault.message, f"{fault.hint}{_again(config, data)}") from fault
 
 
 def _check_question(query: str | None, image: Path | None, audio: Path | None, batch: Path | None) -> None:

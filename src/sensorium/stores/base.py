@@ -7,6 +7,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -170,6 +171,19 @@ class Store(BasePydanticVectorStore, ABC):
     stores_text: bool = True
     is_embedding_query: bool = True
     flat_metadata: bool = False
+
+    @classmethod
+    def check_there(cls, data: Path, **options: Any) -> None:
+        """Say early that there is no index, where that can be seen without opening it; by default it cannot.
+
+        Args:
+            data: The data folder.
+            **options: Of the store.
+
+        Raises:
+            MissingIndexError: there is none.
+            ConfigError: the folder cannot be reached.
+        """
 
     @property
     @abstractmethod

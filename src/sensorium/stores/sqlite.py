@@ -21,7 +21,7 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import Field, PrivateAttr
 
-from sensorium.errors import ConfigError, MissingIndexError, QueryError, SpaceError, StoreError
+from sensorium.errors import MissingIndexError, QueryError, SpaceError, StoreError
 from sensorium.stores._sqlite import inspection, ledger, notes, schema
 from sensorium.stores._sqlite.asking import (
     blobs_of,
@@ -51,6 +51,7 @@ from sensorium.stores.base import Scored, SourceRecord, Space, Stage, Store, Vec
 from sensorium.stores.checking import query_matrix, restore_node, space_of
 from sensorium.stores.codec import decode
 from sensorium.stores.filters import restricts
+from sensorium.stores.place import check_there
 from sensorium.stores.ranking import DIVERSIFIED, FUSED, POOL, diversified, max_sim, pooled, ranked, weighted
 from sensorium.stores.verification import Verification
 
@@ -103,20 +104,29 @@ class SqliteStore(Store):
     ) -> None:
         super().__init__()
         schema.probe()
-        path = _file(Path(data)) if create else _existing(Path(data))
+        if not create:
+            self.check_there(Path(data))
+        path = _file(Path(data))
         self._connections = Connections(path, busy_timeout_s)
         self._warn_vectors = warn_vectors
         try:
-            self._open(path, spaces)
+            self._open(path, spaces, create)
         except BaseException:
             self._connections.close()
             raise
 
-    def _open(self, path: Path, spaces: Sequence[Space] | None) -> None:
+    @classmethod
+    def check_there(cls, data: Path, **options: Any) -> None:
+        """See `Store.check_there`."""
+        check_there(data / FILE_NAME, data)
+
+    def _open(self, path: Path, spaces: Sequence[Space] | None, create: bool) -> None:
         for space in spaces or ():
             if space.options:
                 raise SpaceError(f"The sqlite store has no options for the space {space.name!r}.")
         with self._connections.reading() as connection:
+            if not create and not schema.prepare(connection, path):
+                raise MissingIndexError(f"There is no index in {path}, an empty file.", "Index again, or remove it.")
             settled = _look(connection, path, spaces)
         if settled is None:
             with self._connections.writing() as connection:
@@ -475,19 +485,6 @@ def _set_up(connection: sqlite3.Connection, path: Path, spaces: Sequence[Space])
         make = schema.rewrite if schema.is_empty(connection) else schema.extend
         make(connection, spaces)
     return spaces, schema.settled(connection, spaces) or {}
-
-
-def _existing(data: Path) -> Path:
-    """The file of an index that is there."""
-    path = data / FILE_NAME
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingIndexError(f"There is no index in {data}.", "Make one: sensorium index FOLDER") from None
-    except OSError as error:
-        reason = f"The index in {data} cannot be reached: {error.strerror}."
-        raise ConfigError(reason, "Check the path (--data).") from error
-    return path
 
 
 def _file(data: Path) -> Path:

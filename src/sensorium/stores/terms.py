@@ -6,7 +6,8 @@ from string import ascii_uppercase, whitespace
 from sensorium import analysis
 
 _ESCAPES: dict[int, str] = {ord(c): c.lower() for c in ascii_uppercase} | {ord(c): "_" for c in whitespace}
-_MOST_KEPT, _LONGEST_KEPT = 200_000, 20
+_MOST_KEPT = 200_000
+_LONGEST_KEPT = 20
 """Characters without a blank; lines of scripts that have none would fill the memory, and hardly come again."""
 
 

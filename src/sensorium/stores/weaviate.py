@@ -23,7 +23,7 @@ from llama_index.core.vector_stores.types import (
 from llama_index.vector_stores.weaviate import WeaviateVectorStore
 from pydantic import PrivateAttr
 
-from sensorium.errors import MissingIndexError, PartialWriteError, StoreError
+from sensorium.errors import PartialWriteError, StoreError
 from sensorium.stores._weaviate import ledger, notes
 from sensorium.stores._weaviate.connection import Address, Connection, Consistency
 from sensorium.stores._weaviate.encoding import restored
@@ -43,10 +43,12 @@ from sensorium.stores._weaviate.updating import add_nodes, delete_found
 from sensorium.stores._weaviate.watch import Watch
 from sensorium.stores.base import Scored, SourceRecord, Space, Stage, Store, Vector
 from sensorium.stores.filters import restricts
+from sensorium.stores.place import check_there
 from sensorium.stores.verification import Verification
 
 URL = "http://localhost:8080"
 EMBEDDED = "embedded"
+FOLDER = "weaviate"
 
 
 class WeaviateStore(Store, WeaviateVectorStore):
@@ -144,11 +146,16 @@ class WeaviateStore(Store, WeaviateVectorStore):
 
         if data is None:
             raise StoreError("The embedded Weaviate server needs a data folder.", "Set data: in the configuration.")
-        folder = Path(data) / "weaviate"
-        if not create and not folder.exists():
-            raise MissingIndexError(f"There is no index in {data}.", "Make one: sensorium index FOLDER")
-        self._server = start(folder)
+        if not create:
+            self.check_there(Path(data), url=EMBEDDED)
+        self._server = start(Path(data) / FOLDER)
         return self._server.url, f"127.0.0.1:{self._server.grpc_port}", self._server.state.api_key
+
+    @classmethod
+    def check_there(cls, data: Path, **options: Any) -> None:
+        """See `Store.check_there`; a server elsewhere has to be asked."""
+        if options.get("url") == EMBEDDED:
+            check_there(data / FOLDER, data)
 
     def _open(self, plan: Plan, consistency: Consistency | None, fusion: Fusion, batch: int) -> None:
         handles = [

@@ -109,7 +109,7 @@ class Engine:
         return [Found(r, similarity(r.metadata.distance)) for r in results]
 
     def count_near(self, space: Space, query: Vector, limit: int, condition: Condition) -> int:
-        """How many nodes `near` finds; the server sends none of them."""
+        """How many entries of the vector index a search like `near` gets to; the server reads none of the objects."""
         given = (query if space.multi else query[0]).tolist()
         answer = self._ask(
             lambda: self.data.aggregate.near_vector(

@@ -120,13 +120,13 @@ class Parts:
             self.settings = replace(self.settings, complete=self.settings.complete - left_out)
             self.engine.write_rows([self.settings.row()])
 
-    def make_sure(self, written: Objects, cuts: str, whole: Condition = False) -> Objects:
+    def make_sure(self, written: Objects, cuts: str, staged: Condition = False) -> Objects:
         """See to it that every search finds what was written.
 
         Args:
             written: For each space the objects that have a vector in it.
             cuts: Of the manifest before that (`cleared`).
-            whole: See `Writer.lost`.
+            staged: Holds for just these objects, where no reader sees them yet.
 
         Returns:
             The objects, with the new ids of those that were written again.
@@ -134,13 +134,14 @@ class Parts:
         Raises:
             StoreError: some stay lost.
         """
-        written = self.writer.verify(written, whole)
+        undisturbed = self.generations.read().cuts == cuts
+        written = self.writer.verify(written, staged if undisturbed else False)
         now = self.cleared()
         quiet = any(may_be_gone(u.owner, u.touched) for u in now.updates if u.state != PUBLISHED)
         if now.cuts == cuts and not now.open_cuts and not quiet:
             return written
         # What was written may be linked to what an insert left that was cut off.
-        written, missing = self.writer.reach(written)
+        written, missing = self.writer.reach(written, told=staged is False)
         if missing and quiet:
             _log.warning("%d nodes are not found by all searches%s.", len(missing), _QUIET)
         elif missing:

@@ -131,6 +131,8 @@ def open_index(connection: Connection, engine: Engine, plan: Plan) -> Settings:
             return _with_fields(engine, settings, plan)
         if _stored(engine):
             return _with_fields(engine, _checked(engine, settings, plan.spaces), plan)
+        if not plan.create:
+            raise _missing(f"Nothing is stored in the index {plan.collection}, which was made for other spaces.")
     return recreate(connection, engine, plan, ledger=False)
 
 
@@ -154,9 +156,10 @@ def _look(connection: Connection, engine: Engine, plan: Plan) -> Settings | None
     if not all(there.values()):
         return None
     if plan.tenant is not None:
-        if not plan.create and not engine.data.tenants.exists(plan.tenant):
+        if plan.create:
+            _make_tenant(engine, plan.tenant)
+        elif not all(handle.tenants.exists(plan.tenant) for handle in (engine.data, engine.ledger)):
             raise _missing(f"The index {data} has no tenant {plan.tenant!r}.")
-        _make_tenant(engine, plan.tenant)
     return read_settings(engine, data)
 
 

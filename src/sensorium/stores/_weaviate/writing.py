@@ -221,19 +221,18 @@ class Writer:
             return set[uuid.UUID]().union(*pool.map(lambda one: self._lost(*one), asked))
 
     def _all_there(self, space: Space, count: int, whole: Condition) -> bool:
-        # One more than there should be: what should not be there must not stand for what is missing.
-        return (
-            whole is not False
-            and count < MOST
-            and count == self._engine.count_near(space, _anywhere(space), count + 1, whole)
-        )
+        # Vectors of many hits of a multi-vector space are compared exactly, which takes long.
+        if whole is False or count >= (_PAGE if space.multi else MOST):
+            return False
+        # One more than there should be, to see whether there is anything else.
+        return count == self._engine.count_near(space, _anywhere(space), count + 1, whole)
 
     def _lost(self, space: Space, ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
         found = self._engine.near(space, _anywhere(space), len(ids), Filter.by_id().contains_any(list(ids)), [])
         return set(ids) - {f.uuid for f in found}
 
-    def reach(self, expected: Objects) -> tuple[Objects, set[uuid.UUID]]:
-        """Find every object by its own vector; write those again that are not found (`rewrite`).
+    def reach(self, expected: Objects, told: bool = True) -> tuple[Objects, set[uuid.UUID]]:
+        """Find every object by its own vector; write those again that are not found.
 
         An insert that is cut off leaves objects that are linked in the upper layers of an HNSW graph and not in the
         lowest one. Until they are deleted, searches that get to one of them end there, and so do inserts, which look
@@ -246,19 +245,24 @@ class Writer:
 
         Args:
             expected: For each space the objects that have a vector in it; some may not be stored.
+            told: Whether somebody may have been told of the objects, so that a kill must not lose any.
 
         Returns:
             The objects, with the new ids of those that were written again, and which are still not found.
         """
-        for _ in range(_REWRITES):
-            missing = self.unreached(expected)
+        again = self.mend if told else self.rewrite
+        for attempt in range(_REWRITES):
+            missing = self.unreached(expected if attempt < _ATTEMPTS else self._exact(expected))
             if not missing:
                 return expected, missing
             time.sleep(_PAUSE_S * _STEADY)  # another writer may be about to delete what is in the way
-            expected = renamed(expected, self.rewrite(missing))
-        # MUVERA finds candidates by an approximation, which may miss even what is linked well.
+            expected = renamed(expected, again(missing))
+        return expected, self.unreached(self._exact(expected))
+
+    def _exact(self, expected: Objects) -> Objects:
+        """Without multi-vector spaces: MUVERA finds candidates roughly, and may miss even what is linked well."""
         exact = {space.name for space in self._searchable if not space.multi}
-        return expected, self.unreached({name: ids for name, ids in expected.items() if name in exact})
+        return {name: ids for name, ids in expected.items() if name in exact}
 
     def unreached(self, expected: Objects) -> set[uuid.UUID]:
         """Objects that a search by their own vector, without filters, does not return, though less near ones are.
@@ -311,8 +315,9 @@ class Writer:
     def rewrite(self, uuids: Iterable[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
         """Delete stored objects and write them again as they are, under new ids.
 
-        Objects that hang only on each other lead whatever is written near them astray, so they have to go first. A
-        kill in between loses them: this is for what nobody was told of yet.
+        Objects that hang only on each other lead whatever is written near them astray, so they have to go first; of
+        many, a batch at a time, so that it may take another round. A kill in between loses them: this is for what
+        nobody was told of yet.
 
         Args:
             uuids: Of the objects.
@@ -324,6 +329,7 @@ class Writer:
         for found in self._whole(uuids):
             self._engine.delete_each([f.uuid for f in found])
             copied |= self._write_copies(found, [_copy(f, {}) for f in found])
+        self.barrier()
         return copied
 
     def _whole(self, uuids: Iterable[uuid.UUID]) -> Iterator[list[Found]]:
