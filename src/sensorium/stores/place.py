@@ -4,6 +4,8 @@ from pathlib import Path
 
 from sensorium.errors import ConfigError, MissingIndexError
 
+MAKE_ONE = "Make one: sensorium index FOLDER"
+
 
 def check_there(path: Path, data: Path) -> None:
     """Check that what an engine keeps in the data folder is there, without opening it.
@@ -19,7 +21,7 @@ def check_there(path: Path, data: Path) -> None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingIndexError(f"There is no index in {data}.", "Make one: sensorium index FOLDER") from None
+        raise MissingIndexError(f"There is no index in {data}.", MAKE_ONE) from None
     except OSError as error:
         reason = f"The index in {data} cannot be reached: {error.strerror}."
         raise ConfigError(reason, "Check the path (--data).") from error

@@ -51,7 +51,7 @@ from sensorium.stores.base import Scored, SourceRecord, Space, Stage, Store, Vec
 from sensorium.stores.checking import query_matrix, restore_node, space_of
 from sensorium.stores.codec import decode
 from sensorium.stores.filters import restricts
-from sensorium.stores.place import check_there
+from sensorium.stores.place import MAKE_ONE, check_there
 from sensorium.stores.ranking import DIVERSIFIED, FUSED, POOL, diversified, max_sim, pooled, ranked, weighted
 from sensorium.stores.verification import Verification
 
@@ -126,7 +126,7 @@ class SqliteStore(Store):
                 raise SpaceError(f"The sqlite store has no options for the space {space.name!r}.")
         with self._connections.reading() as connection:
             if not create and not schema.prepare(connection, path):
-                raise MissingIndexError(f"There is no index in {path}, an empty file.", "Index again, or remove it.")
+                raise MissingIndexError(f"There is no index in {path}, an empty file.", MAKE_ONE)
             settled = _look(connection, path, spaces)
         if settled is None:
             with self._connections.writing() as connection:
