@@ -25,12 +25,12 @@ from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.drawn import Drawn
 from sensorium.pipelines.evidence import PictureDrawer
 from sensorium.pipelines.ingest import Ingestor
+from sensorium.pipelines.opening import check_there, open_store
 from sensorium.pipelines.query import QueryPipeline
 from sensorium.pipelines.results import PictureOf
 from sensorium.pipelines.retrievers import FusedRetriever
 from sensorium.pipelines.spec import Component, Spec, fingerprint
 from sensorium.pipelines.units import UNITS_VERSION
-from sensorium.stores import STORES
 from sensorium.stores.base import Space, Store
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ class Parts:
 
     def __init__(self, spec: Spec, create: bool = True) -> None:
         if not create:
-            store = cast(type[Store], STORES.entry(spec.store.name).load())
-            store.check_there(spec.data_folder, **spec.store.options)
+            check_there(spec)
         self.spec = spec
         self._create = create
         self._embedders: dict[str, BaseEmbedding] = {}
@@ -84,7 +83,7 @@ class Parts:
         Raises:
             SpaceError: its nodes were embedded otherwise.
         """
-        return self._opened(self.spaces)
+        return open_store(self.spec, self.spaces, self._create)
 
     @once
     def archive(self) -> Store:
@@ -93,12 +92,7 @@ class Parts:
             return self.store
         except SpaceError as fault:
             self.mismatch = str(fault)
-            return self._opened(None)
-
-    def _opened(self, spaces: list[Space] | None) -> Store:
-        component = self.spec.store
-        supplied = {"data": self.spec.data_folder, "spaces": spaces, "create": self._create}
-        return cast(Store, STORES.create(component.name, component.options, **supplied))
+            return open_store(self.spec, None, self._create)
 
     @once
     def spaces(self) -> list[Space]:

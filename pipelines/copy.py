@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from llama_index.core.schema import BaseNode
 
 from sensorium.errors import ConfigError, MissingIndexError, StoreError
 from sensorium.pipelines.assets import AssetStore
 from sensorium.pipelines.links import copy_links
+from sensorium.pipelines.opening import open_store
 from sensorium.pipelines.spec import Spec, load_spec
-from sensorium.stores import STORES
 from sensorium.stores.base import SourceRecord, Space, Store, Vector, Vectors
 
 BATCH = 500
@@ -189,7 +189,7 @@ def copy(
     source = _open_origin(from_)
     try:
         spaces = [replace(space, options={}) for space in source.spaces.values()]
-        sink = _open(to, spaces)
+        sink = open_store(to, spaces)
         try:
             report = Copier(source, sink, progress).run()
         finally:
@@ -227,21 +227,16 @@ def _spec(text: str, config: Path | None, data: Path | None) -> Spec:
 
 def _open_origin(spec: Spec) -> Store:
     try:
-        store = _open(spec, None, create=False)
+        store = open_store(spec, None, create=False)
     except MissingIndexError as fault:
         raise MissingIndexError(f"There is nothing to copy. {fault.message}", _HINT) from fault
     try:
         if store.count() or next(iter(store.sources()), None):
             return store
-        raise StoreError(f"There is nothing to copy in the store {spec.store.name}: it is empty.", _HINT)
+        raise StoreError(f"There is nothing to copy in the store {spec.store.name} of {spec.data_folder}.", _HINT)
     except BaseException:
         store.close()
         raise
-
-
-def _open(spec: Spec, spaces: Sequence[Space] | None, create: bool = True) -> Store:
-    supplied = {"data": spec.data_folder, "spaces": spaces, "create": create}
-    return cast(Store, STORES.create(spec.store.name, spec.store.options, **supplied))
 
 
 def _check_spaces(origin: Mapping[str, Space], target: Mapping[str, Space]) -> None:

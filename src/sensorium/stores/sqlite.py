@@ -125,9 +125,9 @@ class SqliteStore(Store):
             if space.options:
                 raise SpaceError(f"The sqlite store has no options for the space {space.name!r}.")
         with self._connections.reading() as connection:
-            if not create and not schema.prepare(connection, path):
-                raise MissingIndexError(f"There is no index in {path}, an empty file.", MAKE_ONE)
             settled = _look(connection, path, spaces)
+            if settled is None and not create and not schema.prepare(connection, path):
+                raise MissingIndexError(f"There is no index in {path}, an empty file.", MAKE_ONE)
         if settled is None:
             with self._connections.writing() as connection:
                 settled = _set_up(connection, path, spaces or ())

@@ -13,14 +13,7 @@ from typing import Any, ParamSpec
 import typer
 
 from sensorium.apps._cli.output import note, printable
-from sensorium.errors import (
-    ConfigError,
-    LoadError,
-    MissingExtraError,
-    MissingIndexError,
-    QueryError,
-    SensoriumError,
-)
+from sensorium.errors import ConfigError, LoadError, MissingExtraError, MissingIndexError, QueryError, SensoriumError
 
 P = ParamSpec("P")
 
